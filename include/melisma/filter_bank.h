@@ -1,0 +1,68 @@
+// A matrix of filters over the bins of a spectrum, stored as one band of non-zero weights per filter.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "melisma/tensor.h"
+
+namespace melisma {
+
+enum class MelScale : std::uint8_t {
+  kHtk,     // 2595 log10(1 + f / 700)
+  kSlaney,  // linear below 1 kHz (200/3 Hz a mel), logarithmic above (Slaney, Auditory Toolbox)
+};
+enum class MelNorm : std::uint8_t { kNone, kSlaney };  // kSlaney: each triangle times 2 / (its width in Hz)
+
+struct MelParams {
+  double sample_rate = 0.0;  // Hz
+  std::int64_t n_mels = 128;
+  double f_min = 0.0;        // Hz
+  double f_max = -1.0;       // Hz; negative: sample_rate / 2
+  MelScale scale = MelScale::kHtk;
+  MelNorm norm = MelNorm::kNone;
+};
+
+struct LogBandParams {  // madmom's LogarithmicFilterbank
+  double sample_rate = 0.0;  // Hz
+  std::int64_t bands_per_octave = 12;
+  double f_min = 30.0;       // Hz
+  double f_max = 17000.0;    // Hz
+  double f_ref = 440.0;      // Hz, one center lies exactly here
+  bool norm_filters = true;  // each filter is divided by its sum
+  bool unique_filters = true;
+};
+
+class FilterBank {
+ public:
+  struct Band {
+    std::int64_t first_bin;  // of the non-zero weights
+    std::int64_t count;
+    std::int64_t offset;     // of the first weight in weights()
+  };
+
+  // weights: [bins, bands] float32 or float64, any strides (torchaudio's and madmom's orientation).
+  explicit FilterBank(const Tensor& weights);
+  static FilterBank mel(std::int64_t bins, const MelParams& params);
+  // bins without Nyquist, bin k at k * sample_rate / (2 * bins)
+  static FilterBank logarithmic(std::int64_t bins, const LogBandParams& params);
+
+  std::int64_t bins() const { return bins_; }
+  std::int64_t bands() const { return static_cast<std::int64_t>(band_.size()); }
+  const std::vector<Band>& band() const { return band_; }
+  const std::vector<double>& weights() const { return weights64_; }
+  const std::vector<float>& weights_f32() const { return weights32_; }
+  void to_dense(const Tensor& out) const;  // [bins, bands] float32 or float64
+
+ private:
+  FilterBank(std::int64_t bins) : bins_(bins) {}
+  void append(std::int64_t first_bin, const std::vector<double>& weights);
+
+  std::int64_t bins_ = 0;
+  std::vector<Band> band_;
+  std::vector<double> weights64_;
+  std::vector<float> weights32_;
+};
+
+}  // namespace melisma

@@ -1,0 +1,47 @@
+// Any filter bank over |X|^power, then a logarithm, in one pass from the samples. Mel and log-mel spectrograms are this
+// with FilterBank::mel; madmom's logarithmic filtered spectrogram is this with FilterBank::logarithmic.
+#pragma once
+
+#include <limits>
+
+#include "melisma/filter_bank.h"
+#include "melisma/spectrogram.h"
+
+namespace melisma {
+
+enum class TopScope : std::uint8_t {
+  kItem,    // the maximum is taken over each [bands, frames] item
+  kPacked,  // over the last three axes together, where there are three (torchaudio's amplitude_to_DB)
+};
+
+// y = scale * ln(max(mul * v + add, floor)) + offset        or y = v where `enabled` is false
+// then, where top is finite, y = max(y, maximum(y) - top);  then y = post_mul * y + post_add.
+struct LogParams {
+  bool enabled = false;
+  double scale = 1.0;    // 1 / ln(10) for log10, 10 / ln(10) for dB of a power
+  double mul = 1.0;
+  double add = 0.0;
+  double floor = 0.0;    // the logarithm's smallest argument; > 0 unless add > 0
+  double offset = 0.0;   // e.g. -10 log10(ref)
+  double top = std::numeric_limits<double>::infinity();  // in units of y, before post_mul
+  TopScope top_scope = TopScope::kItem;
+  double post_mul = 1.0;
+  double post_add = 0.0;
+};
+
+struct FilteredSpectrogramParams {
+  SpectrogramParams spectrogram;  // its layout is the result's: [..., bands, frames] or [..., frames, bands]
+  LogParams log;
+};
+
+// bank.bins() must be the number of bins of the spectrogram (n_fft/2 + 1, or n_fft/2 without Nyquist).
+// x: as spectrogram's; out: filtered_spectrogram_shape(...), float32, or float64 from float64.
+Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
+void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
+                          const FilteredSpectrogramParams& params, const Tensor& out);
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
+
+void filtered_spectrogram_reference(const Tensor& x, const Tensor* window, const FilterBank& bank,
+                                    const FilteredSpectrogramParams& params, const Tensor& out);
+
+}  // namespace melisma

@@ -1,0 +1,41 @@
+// Inverse short-time Fourier transform by overlap-add:
+//   y[n] = sum_t w[n - t hop] irfft(X[:, t])[n - t hop] / sum_t w[n - t hop]^2      (Griffin & Lim 1984, eq. 6)
+#pragma once
+
+#include "melisma/frames.h"
+#include "melisma/runtime.h"
+#include "melisma/tensor.h"
+
+namespace melisma {
+
+// What happens where the overlap-added squared window is below 1e-11 inside the samples asked for.
+enum class EdgePolicy : std::uint8_t {
+  kError,  // Error, as torch.istft
+  kZero,   // such samples are 0
+  kClamp,  // the envelope is taken as 1e-11 there
+};
+
+struct IstftParams {
+  std::int64_t n_fft = 0;
+  std::int64_t hop_length = 0;  // 0 means n_fft / 4
+  std::int64_t win_length = 0;  // 0 means n_fft
+  bool center = true;           // the first n_fft / 2 samples are cut off
+  bool normalized = false;      // spectrum is times sqrt(n_fft) before the inverse transform
+  bool onesided = true;         // false: the spectrum has n_fft bins; for a real result the first n_fft/2+1 are used
+  std::int64_t length = -1;     // samples of the result; -1: as many as the frames give. Beyond the frames' end: zeros.
+  EdgePolicy edge = EdgePolicy::kError;
+  Layout layout = Layout::kFrequencyMajor;
+};
+
+// spec:   [..., bins, frames] (or [..., frames, bins]) complex64 or complex128, any strides. Imaginary parts of DC and
+//         (even n_fft) Nyquist are ignored where the result is real.
+// window: [win_length] float32 or float64, or null for ones
+// out:    istft_shape(spec, params): [..., samples] float32 / float64, or complex64 / complex128 for a complex result
+//         (needs onesided = false)
+Shape istft_shape(const Tensor& spec, const IstftParams& params);
+void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out);
+Explanation explain_istft(const Tensor& spec, const IstftParams& params);
+
+void istft_reference(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out);
+
+}  // namespace melisma

@@ -1,0 +1,13 @@
+// Everything.
+#pragma once
+
+#include "melisma/error.h"
+#include "melisma/filter_bank.h"
+#include "melisma/filtered_spectrogram.h"
+#include "melisma/frames.h"
+#include "melisma/istft.h"
+#include "melisma/runtime.h"
+#include "melisma/spectrogram.h"
+#include "melisma/stft.h"
+#include "melisma/tensor.h"
+#include "melisma/window.h"

@@ -1,0 +1,64 @@
+// Non-owning tensor views, the argument type of every operator.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+
+struct DLTensor;  // dlpack/dlpack.h, which a caller includes who wants from_dlpack
+
+namespace melisma {
+
+enum class DType : std::uint8_t { kInt16, kFloat32, kFloat64, kComplex64, kComplex128 };
+
+constexpr std::size_t dtype_size(DType t) {
+  switch (t) {
+    case DType::kInt16: return 2;
+    case DType::kFloat32: return 4;
+    case DType::kFloat64: return 8;
+    case DType::kComplex64: return 8;
+    case DType::kComplex128: return 16;
+  }
+  return 0;
+}
+
+constexpr bool is_complex(DType t) { return t == DType::kComplex64 || t == DType::kComplex128; }
+
+const char* dtype_name(DType t);  // "float32", as NumPy spells it
+
+inline constexpr int kMaxDims = 8;
+
+// A small shape: rank and extents, no heap.
+struct Shape {
+  int ndim = 0;
+  std::array<std::int64_t, kMaxDims> dims{};
+
+  Shape() = default;
+  Shape(std::initializer_list<std::int64_t> extents);
+  std::int64_t operator[](int axis) const { return dims[static_cast<std::size_t>(axis < 0 ? axis + ndim : axis)]; }
+  std::int64_t& operator[](int axis) { return dims[static_cast<std::size_t>(axis < 0 ? axis + ndim : axis)]; }
+  std::int64_t numel() const;  // product of extents; 1 for rank 0. Throws Error where it exceeds int64.
+  bool operator==(const Shape&) const = default;
+};
+
+// A view of somebody else's memory. Strides count elements and may be zero or negative.
+struct Tensor {
+  void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  std::array<std::int64_t, kMaxDims> strides{};
+
+  Tensor() = default;
+  Tensor(void* data, DType dtype, const Shape& shape);  // C-contiguous strides
+  int ndim() const { return shape.ndim; }
+  std::int64_t size(int axis) const { return shape[axis]; }
+  std::int64_t stride(int axis) const { return strides[static_cast<std::size_t>(axis < 0 ? axis + ndim() : axis)]; }
+  template <typename T>
+  T* as() const { return static_cast<T*>(data); }
+};
+
+// Throws Error where the DLTensor is not on the CPU, has more than kMaxDims dimensions or a dtype not listed above.
+Tensor from_dlpack(const DLTensor& tensor, const char* op, const char* argument);
+
+}  // namespace melisma

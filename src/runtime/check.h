@@ -1,0 +1,12 @@
+// Raising errors: one call that names operator, argument, limit and value.
+#pragma once
+
+#include "melisma/error.h"
+
+namespace melisma {
+
+// "op: " is put before the formatted message.
+[[noreturn, gnu::format(printf, 2, 3)]] void fail_argument(const char* op, const char* format, ...);
+[[noreturn, gnu::format(printf, 2, 3)]] void fail_type(const char* op, const char* format, ...);
+
+}  // namespace melisma
