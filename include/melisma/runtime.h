@@ -44,6 +44,9 @@ struct CallCount {
 };
 std::vector<CallCount> call_counts();
 void reset_call_counts();
+// In strict mode a fallback (a count with a reason) is an Error before anything is computed. Default: MELISMA_STRICT=1.
+bool strict();
+void set_strict(bool on);
 
 // --- SIMD targets ----------------------------------------------------------------------------------------------------
 // Names of the SIMD targets that this machine can run, best first ("AVX3", "AVX2", "SSE4"), and the one in use.

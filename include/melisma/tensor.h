@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <initializer_list>
 
-struct DLTensor;  // dlpack/dlpack.h, which a caller includes who wants from_dlpack
-
 namespace melisma {
 
 enum class DType : std::uint8_t { kInt16, kFloat32, kFloat64, kComplex64, kComplex128 };
@@ -58,7 +56,20 @@ struct Tensor {
   T* as() const { return static_cast<T*>(data); }
 };
 
-// Throws Error where the DLTensor is not on the CPU, has more than kMaxDims dimensions or a dtype not listed above.
-Tensor from_dlpack(const DLTensor& tensor, const char* op, const char* argument);
+// What another library says about its tensor, in DLPack's codes (melisma/dlpack.h fills this from a DLTensor).
+struct ForeignTensor {
+  void* data = nullptr;            // of the first element
+  int device_type = 1;             // kDLCPU
+  std::uint8_t type_code = 2;      // kDLFloat
+  std::uint8_t type_bits = 32;
+  std::uint16_t type_lanes = 1;
+  int ndim = 0;
+  const std::int64_t* shape = nullptr;
+  const std::int64_t* strides = nullptr;  // in elements; null: C-contiguous
+};
+
+// Throws Error where the tensor is not on the CPU, has more than kMaxDims dimensions, a dtype not listed above, or data
+// that is not aligned to its element's size.
+Tensor from_foreign(const ForeignTensor& tensor, const char* op, const char* argument);
 
 }  // namespace melisma

@@ -1,0 +1,85 @@
+// The factorisation of a transform size and its twiddle factors: one for all backends.
+//
+// A complex transform of size n = r_0 r_1 ... is a sequence of decimation-in-frequency passes. Pass l works on blocks of
+// n_l = n / (r_0 ... r_{l-1}) values: with m = n_l / r_l, outputs k = 0..r-1 of the butterfly over x[j + i m] are multiplied
+// by exp(-2 pi i j k / n_l) and go to block k. Kernels either leave them in place (`position` tells where output k ended up)
+// or reorder while storing (Stockham).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/aligned.h"
+
+namespace melisma {
+
+// exp(-2 pi i numerator / denominator) rounded once from float64 arithmetic on an angle below pi/4.
+struct Twiddle {
+  double re, im;
+};
+Twiddle twiddle(std::int64_t numerator, std::int64_t denominator);
+
+// The radices that kernels have butterflies for. A size with a larger prime factor goes through Bluestein.
+inline constexpr int kRadices[] = {2, 3, 4, 5, 7, 8, 11, 13, 16};
+inline constexpr std::int64_t kLargestPrime = 13;
+
+bool is_smooth(std::int64_t n);  // no prime factor above kLargestPrime
+
+// Radices with product n, n smooth. first > 0: the first radix, which must divide n.
+std::vector<int> factorise(std::int64_t n, int first);
+
+// The smallest cheap smooth size >= n for Bluestein's convolution.
+std::int64_t convolution_size(std::int64_t n);
+
+template <typename T>
+struct FftPass {
+  int radix;
+  std::int64_t block;       // n_l
+  std::int64_t sub_block;   // m = n_l / radix
+  const T* twiddles;        // [m][radix - 1][2]: re, im of exp(-2 pi i j k / n_l) for k = 1..radix-1
+};
+
+// Immutable once made.
+template <typename T>
+struct FftPlan {
+  std::int64_t n = 0;
+  std::vector<FftPass<T>> passes;
+  std::vector<std::int32_t> position;  // where an in-place transform leaves output k
+  AlignedVector<T> storage;
+};
+
+// Cached for the life of the process, by (n, first); n must be smooth.
+template <typename T>
+std::shared_ptr<const FftPlan<T>> fft_plan(std::int64_t n, int first);
+
+// For one frame across `lanes` lanes: the first radix is `lanes`, and its twiddles are vectors.
+template <typename T>
+struct RowsPlan {
+  std::shared_ptr<const FftPlan<T>> fft;
+  AlignedVector<T> first_twiddles;  // [blocks of p][lanes - 1][2][lanes]; the last block ends at m - 1
+};
+template <typename T>
+std::shared_ptr<const RowsPlan<T>> rows_plan(std::int64_t n, int lanes);
+
+// exp(-2 pi i k / n) for k = 0..n/2, for packing n real values as n/2 complex ones. Cached.
+template <typename T>
+struct RealTwiddles {
+  AlignedVector<T> re, im;
+};
+template <typename T>
+std::shared_ptr<const RealTwiddles<T>> real_twiddles(std::int64_t n);
+
+// Bluestein: X[k] = c[k] sum_j (x[j] c[j]) conj(c[k-j]) with c[j] = exp(-pi i j^2 / n), the sum being a cyclic convolution
+// of size m >= 2 n - 1.
+template <typename T>
+struct BluesteinPlan {
+  std::int64_t n = 0;
+  std::shared_ptr<const FftPlan<T>> convolution;
+  AlignedVector<T> chirp_re, chirp_im;    // c[j]
+  AlignedVector<T> filter_re, filter_im;  // transform of conj(c), over m, by output index, divided by m
+};
+template <typename T>
+std::shared_ptr<const BluesteinPlan<T>> bluestein_plan(std::int64_t n);
+
+}  // namespace melisma

@@ -1,0 +1,213 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "blocks/fft/rows_fft.cc"
+// clang-format off
+#include "runtime/cpu/targets.h"
+#include "hwy/foreach_target.h"
+#include "runtime/cpu/highway.h"
+// clang-format on
+#include "blocks/fft/butterfly-inl.h"
+#include "blocks/fft/rows_fft-inl.h"
+#include "blocks/fft/transpose-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace melisma {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Where the first pass gets L values from: pairs of windowed samples, or split arrays.
+template <typename T>
+struct Samples {
+  const T* HWY_RESTRICT frame;
+  const T* HWY_RESTRICT window;  // [2][n]: for even samples, for odd samples
+  std::int64_t n;
+  template <class D, class V>
+  HWY_INLINE void load(D d, std::int64_t j, V& re, V& im) const {
+    constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));
+    const V a = hn::LoadU(d, frame + 2 * j), b = hn::LoadU(d, frame + 2 * j + L);
+    re = hn::Mul(hn::ConcatEven(d, b, a), hn::LoadU(d, window + j));
+    im = hn::Mul(hn::ConcatOdd(d, b, a), hn::LoadU(d, window + n + j));
+  }
+};
+template <typename T>
+struct Split {
+  const T* HWY_RESTRICT re;
+  const T* HWY_RESTRICT im;
+  template <class D, class V>
+  HWY_INLINE void load(D d, std::int64_t j, V& r, V& i) const {
+    r = hn::LoadU(d, re + j);
+    i = hn::LoadU(d, im + j);
+  }
+};
+
+// Radix L over values m apart, twiddles, transpose: y[L p + k] for L neighbouring p at a time.
+template <class D, typename T, class Source>
+HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, T* HWY_RESTRICT y) {
+  using V = hn::Vec<D>;
+  constexpr int L = static_cast<int>(hn::MaxLanes(D()));
+  const std::int64_t n = plan.fft->n, m = n / L, stride = rows_stride(n);
+  const T* HWY_RESTRICT t = plan.first_twiddles.data();
+  for (std::int64_t block = 0; block < m; block += L, t += 2 * L * (L - 1)) {
+    const std::int64_t p = HWY_MIN(block, m - L);  // the last block overlaps the one before; it writes the same values
+    V re[L], im[L];
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) source.load(d, i * m + p, re[i], im[i]);
+    butterfly<L>(d, re, im);
+#pragma GCC unroll 16
+    for (int k = 1; k < L; ++k) {
+      multiply(re[k], im[k], hn::Load(d, t + (k - 1) * 2 * L), hn::Load(d, t + (k - 1) * 2 * L + L));
+    }
+    transpose(d, re);
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) hn::Store(re[i], d, y + (p + i) * L);
+    transpose(d, im);
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) hn::Store(im[i], d, y + stride + (p + i) * L);
+  }
+}
+
+template <int R, bool kTwiddle, class D, typename T>
+HWY_INLINE void rows_butterfly(D d, const T* HWY_RESTRICT x, std::int64_t x_step, T* HWY_RESTRICT y, std::int64_t y_step,
+                               std::int64_t stride, const T* HWY_RESTRICT t) {
+  using V = hn::Vec<D>;
+  V re[R], im[R];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    re[i] = hn::Load(d, x + i * x_step);
+    im[i] = hn::Load(d, x + i * x_step + stride);
+  }
+  butterfly<R>(d, re, im);
+  if constexpr (kTwiddle) {
+#pragma GCC unroll 16
+    for (int k = 1; k < R; ++k) multiply(re[k], im[k], hn::Set(d, t[2 * k - 2]), hn::Set(d, t[2 * k - 1]));
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < R; ++k) {
+    hn::Store(re[k], d, y + k * y_step);
+    hn::Store(im[k], d, y + k * y_step + stride);
+  }
+}
+
+// One Stockham pass: y[q + s (R p + k)] from x[q + s (p + i m)], q < s, vectors along q.
+template <int R, class D, typename T>
+HWY_NOINLINE void rows_pass(D d, const FftPass<T>& pass, std::int64_t s, const T* HWY_RESTRICT x, T* HWY_RESTRICT y,
+                            std::int64_t stride) {
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));
+  const std::int64_t m = pass.sub_block;
+  for (std::int64_t q = 0; q < s; q += L) rows_butterfly<R, false>(d, x + q, s * m, y + q, s, stride, pass.twiddles);
+  const T* HWY_RESTRICT t = pass.twiddles;
+  for (std::int64_t p = 1; p < m; ++p) {
+    t += 2 * (R - 1);
+    for (std::int64_t q = 0; q < s; q += L) {
+      rows_butterfly<R, true>(d, x + q + s * p, s * m, y + q + s * R * p, s, stride, t);
+    }
+  }
+}
+
+template <class D, typename T>
+void rows_pass_any(D d, const FftPass<T>& pass, std::int64_t s, const T* x, T* y, std::int64_t stride) {
+  switch (pass.radix) {
+    case 2: return rows_pass<2>(d, pass, s, x, y, stride);
+    case 3: return rows_pass<3>(d, pass, s, x, y, stride);
+    case 4: return rows_pass<4>(d, pass, s, x, y, stride);
+    case 5: return rows_pass<5>(d, pass, s, x, y, stride);
+    case 7: return rows_pass<7>(d, pass, s, x, y, stride);
+    case 8: return rows_pass<8>(d, pass, s, x, y, stride);
+    case 11: return rows_pass<11>(d, pass, s, x, y, stride);
+    default: return rows_pass<13>(d, pass, s, x, y, stride);
+  }
+}
+
+// The passes after the first, which has written to `from`; the result ends in `from` where their number is even.
+template <class D, typename T>
+void later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
+  const FftPlan<T>& fft = *plan.fft;
+  std::int64_t s = fft.passes[0].radix;
+  for (std::size_t l = 1; l < fft.passes.size(); ++l) {
+    rows_pass_any(d, fft.passes[l], s, from, to, rows_stride(fft.n));
+    s *= fft.passes[l].radix;
+    T* swap = from;
+    from = to;
+    to = swap;
+  }
+}
+
+template <typename T>
+void fft_real(const RowsPlan<T>& plan, const T* frame, const T* window, T* z, T* work) {
+  const hn::ScalableTag<T> d;
+  const bool even = (plan.fft->passes.size() - 1) % 2 == 0;
+  T* first = even ? z : work;
+  first_pass(d, plan, Samples<T>{frame, window, plan.fft->n}, first);
+  later_passes(d, plan, first, even ? work : z);
+}
+
+template <typename T>
+void fft_split(const RowsPlan<T>& plan, T* z, T* work) {
+  const hn::ScalableTag<T> d;
+  const std::int64_t n = plan.fft->n, stride = rows_stride(n);
+  first_pass(d, plan, Split<T>{z, z + stride}, work);
+  later_passes(d, plan, work, z);
+  if ((plan.fft->passes.size() - 1) % 2 != 0) return;
+  for (std::int64_t j = 0; j < n; j += static_cast<std::int64_t>(hn::Lanes(d))) {  // the result is in work
+    hn::Store(hn::Load(d, work + j), d, z + j);
+    hn::Store(hn::Load(d, work + stride + j), d, z + stride + j);
+  }
+}
+
+template <typename T>
+void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRICT spectrum, T* HWY_RESTRICT z) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(d));
+  T* HWY_RESTRICT re = z + rows_stride(n);  // swapped
+  T* HWY_RESTRICT im = z;
+  const T* HWY_RESTRICT wr = twiddles.re.data();
+  const T* HWY_RESTRICT wi = twiddles.im.data();
+  const std::int64_t half = n / 2;
+  const auto first_lane = hn::FirstN(d, 1);
+  for (std::int64_t block = 0; block < half; block += L) {
+    const std::int64_t k = HWY_MIN(block, half - L);
+    const std::int64_t mirror = n - k - (L - 1);
+    const V a0 = hn::LoadU(d, spectrum + 2 * k), a1 = hn::LoadU(d, spectrum + 2 * k + L);
+    const V b0 = hn::LoadU(d, spectrum + 2 * mirror), b1 = hn::LoadU(d, spectrum + 2 * mirror + L);
+    const V ar = hn::ConcatEven(d, a1, a0), br = hn::Reverse(d, hn::ConcatEven(d, b1, b0));
+    V ai = hn::ConcatOdd(d, a1, a0), bi = hn::Reverse(d, hn::ConcatOdd(d, b1, b0));
+    if (k == 0) {  // a real signal has none, whatever the caller left there
+      ai = hn::IfThenZeroElse(first_lane, ai);
+      bi = hn::IfThenZeroElse(first_lane, bi);
+    }
+    const V even_r = hn::Add(ar, br), even_i = hn::Sub(ai, bi);
+    const V odd_r = hn::Sub(ar, br), odd_i = hn::Add(ai, bi);
+    const V cr = hn::LoadU(d, wr + k), ci = hn::LoadU(d, wi + k);
+    // i conj(w) (odd)
+    const V tr = hn::NegMulAdd(cr, odd_i, hn::Mul(ci, odd_r));
+    const V ti = hn::MulAdd(ci, odd_i, hn::Mul(cr, odd_r));
+    hn::StoreU(hn::Add(even_r, tr), d, re + k);
+    hn::StoreU(hn::Add(even_i, ti), d, im + k);
+    // Value n of the mirrored block (k = 0) is the first of the next period; its slot is spare.
+    hn::StoreU(hn::Reverse(d, hn::Sub(even_r, tr)), d, re + mirror);
+    hn::StoreU(hn::Reverse(d, hn::Sub(ti, even_i)), d, im + mirror);
+  }
+  re[half] = 2 * spectrum[2 * half];
+  im[half] = -2 * spectrum[2 * half + 1];
+}
+
+}  // namespace
+
+void rows_fft_real(const RowsPlan<float>& plan, const float* frame, const float* window, float* z, float* work) {
+  fft_real(plan, frame, window, z, work);
+}
+void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const double* window, double* z, double* work) {
+  fft_real(plan, frame, window, z, work);
+}
+void rows_fft(const RowsPlan<float>& plan, float* z, float* work) { fft_split(plan, z, work); }
+void rows_fft(const RowsPlan<double>& plan, double* z, double* work) { fft_split(plan, z, work); }
+void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z) {
+  merge(twiddles, n, spectrum, z);
+}
+void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z) {
+  merge(twiddles, n, spectrum, z);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace melisma
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,61 @@
+#include "melisma/stft.h"
+
+#include <cinttypes>
+#include <cmath>
+
+#include "blocks/framing/framing.h"
+#include "ops/stft/cpu.h"
+#include "ops/stft/support.h"
+#include "runtime/check.h"
+#include "runtime/registry.h"
+
+namespace melisma {
+
+StftCall check_stft(const Tensor& x, const StftParams& params, const char* op) {
+  if (x.ndim() < 1) fail_argument(op, "input must have at least 1 dimension, got a scalar");
+  const Framing framing = make_framing(x.size(-1), params.frames, op);
+  const bool complex_input = is_complex(x.dtype);
+  if (complex_input && params.onesided) fail_argument(op, "onesided must be false for complex input, got true");
+  if (!params.nyquist && (!params.onesided || framing.n_fft % 2 != 0)) {
+    fail_argument(op, "nyquist = false needs onesided = true and an even n_fft, got n_fft = %" PRId64, framing.n_fft);
+  }
+  std::int64_t bins = params.onesided ? framing.n_fft / 2 + 1 : framing.n_fft;
+  if (!params.nyquist) --bins;
+  return {framing, bins, complex_input, x.dtype == DType::kFloat64 || x.dtype == DType::kComplex128};
+}
+
+Shape stft_shape(const Tensor& x, const StftParams& params) {
+  const StftCall call = check_stft(x, params, "stft");
+  if (x.ndim() + 1 > kMaxDims) fail_argument("stft", "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
+  Shape shape = x.shape;
+  shape.ndim = x.ndim() + 1;
+  const bool frame_major = params.layout == Layout::kFrameMajor;
+  shape[-2] = frame_major ? call.framing.frames : call.bins;
+  shape[-1] = frame_major ? call.bins : call.framing.frames;
+  shape.numel();  // refuses results that int64 cannot count
+  return shape;
+}
+
+void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out) {
+  const StftCall call = check_stft(x, params, "stft");
+  const Shape shape = stft_shape(x, params);
+  check_result("stft", out, shape, call.double_result ? DType::kComplex128 : DType::kComplex64);
+  const double scale = params.frames.input_scale * (params.normalized ? 1 / std::sqrt(static_cast<double>(call.framing.n_fft)) : 1);
+  const bool frame_major = params.layout == Layout::kFrameMajor;
+  const StftJob job{x,
+                    out,
+                    call.framing,
+                    call.bins,
+                    out.stride(frame_major ? -1 : -2),
+                    out.stride(frame_major ? -2 : -1),
+                    params.onesided,
+                    padded_window(window, call.framing.n_fft, params.frames.win_length, scale, "stft")};
+  if (shape.numel() > 0) stft_cpu(job);
+}
+
+Explanation explain_stft(const Tensor& x, const StftParams& params) {
+  const StftCall call = check_stft(x, params, "stft");
+  return stft_cpu_kernel(call.framing.n_fft, call.complex_input, call.double_result);
+}
+
+}  // namespace melisma

@@ -1,0 +1,14 @@
+// Constants of the STFT, each with its reason.
+#pragma once
+
+#include <cstdint>
+
+namespace melisma::stft_tuning {
+
+// Frames that one task computes: enough to hide the task's start (about 1 us), few enough that 8 threads share a 10 s clip.
+inline constexpr std::int64_t kFramesPerTask = 128;
+
+// Frames staged before they are scattered to a result whose bins are not contiguous: 8 complex64 fill a cache line.
+inline constexpr std::int64_t kScatterFrames = 8;
+
+}  // namespace melisma::stft_tuning

@@ -1,0 +1,110 @@
+#include "runtime/parallel.h"
+
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
+#include <oneapi/tbb/task_arena.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "melisma/runtime.h"
+#include "runtime/check.h"
+#include "runtime/options.h"
+
+namespace melisma {
+namespace {
+
+constexpr int kMostThreads = 65536;
+
+std::atomic<int> threads_set{0};          // by set_num_threads; 0: the default
+std::atomic<bool> forked{false};          // this process is a child of one that had the library loaded
+std::atomic<bool> workers_lost{false};    // and that one had started TBB, whose threads do not survive the fork
+std::atomic<bool> workers_started{false};
+
+thread_local bool inside = false;  // a parallel_for, so that a nested one runs in order on its caller
+
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  if (workers_started) workers_lost = true;
+  inside = false;
+});
+
+int default_threads() {
+  static const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));  // glibc: of the affinity mask
+  if (options().num_threads) return *options().num_threads;
+  return forked ? 1 : cpus;
+}
+
+// The arena for the present number of threads. An old one lives on while a call still uses it.
+std::shared_ptr<tbb::task_arena> arena(int threads) {
+  static std::mutex* mutex = new std::mutex;  // never destroyed, as the arena: a thread may still run at exit
+  static auto* current = new std::shared_ptr<tbb::task_arena>;
+  const std::lock_guard lock(*mutex);
+  workers_started = true;
+  if (*current == nullptr || (*current)->max_concurrency() != threads) {
+    *current = std::make_shared<tbb::task_arena>(threads);
+  }
+  return *current;
+}
+
+void run_in_order(std::int64_t n, const std::function<void(std::int64_t)>& body) {
+  for (std::int64_t i = 0; i < n; ++i) body(i);
+}
+
+}  // namespace
+
+void set_num_threads(int n) {
+  if (n < 1 || n > kMostThreads) fail_argument("set_num_threads", "n must be 1 to %d, got %d", kMostThreads, n);
+  if (n > 1 && workers_lost) {
+    throw Error(ErrorKind::kUnavailable,
+                "set_num_threads: n must be 1 in a process forked after threads were used, got " + std::to_string(n) +
+                    " (start it with 'spawn' or 'forkserver' for more)");
+  }
+  threads_set = n;
+}
+
+int num_threads() {
+  if (workers_lost) return 1;
+  const int set = threads_set.load(std::memory_order_relaxed);
+  return set > 0 ? set : default_threads();
+}
+
+void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body) {
+  if (n <= 1 || inside) return run_in_order(n, body);
+  const int limit = num_threads();
+  const int threads = static_cast<int>(std::min<std::int64_t>(n, limit));
+  if (threads == 1) {
+    inside = true;
+    struct Leave {
+      ~Leave() { inside = false; }
+    } leave;
+    return run_in_order(n, body);
+  }
+  // Each thread takes the next index until none is left: late workers find less to do, and neighbours in memory are
+  // worked on at about the same time.
+  std::atomic<std::int64_t> next{0};
+  arena(limit)->execute([&] {
+    tbb::parallel_for(
+        0, threads, 1,
+        [&](int) {
+          struct Inside {
+            bool before = std::exchange(inside, true);
+            ~Inside() { inside = before; }
+          } guard;
+          try {
+            for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) body(i);
+          } catch (...) {
+            next.store(n, std::memory_order_relaxed);
+            throw;
+          }
+        },
+        tbb::simple_partitioner());
+  });
+}
+
+}  // namespace melisma

@@ -1,0 +1,118 @@
+#include "melisma/tensor.h"
+
+#include <optional>
+#include <string>
+
+#include "runtime/check.h"
+
+namespace melisma {
+
+const char* dtype_name(DType t) {
+  switch (t) {
+    case DType::kInt16: return "int16";
+    case DType::kFloat32: return "float32";
+    case DType::kFloat64: return "float64";
+    case DType::kComplex64: return "complex64";
+    case DType::kComplex128: return "complex128";
+  }
+  return "unknown";
+}
+
+Shape::Shape(std::initializer_list<std::int64_t> extents) {
+  if (extents.size() > static_cast<std::size_t>(kMaxDims)) {
+    fail_argument("tensor", "rank must be at most %d, got %zu", kMaxDims, extents.size());
+  }
+  for (std::int64_t extent : extents) dims[static_cast<std::size_t>(ndim++)] = extent;
+}
+
+std::int64_t Shape::numel() const {
+  // An extent of zero makes the product zero however large the others are.
+  for (int i = 0; i < ndim; ++i) {
+    if ((*this)[i] == 0) return 0;
+  }
+  std::int64_t product = 1;
+  for (int i = 0; i < ndim; ++i) {
+    if (__builtin_mul_overflow(product, (*this)[i], &product)) {
+      fail_argument("tensor", "number of elements must be below 2^63, got %lld x %lld and more",
+                    static_cast<long long>(product), static_cast<long long>((*this)[i]));
+    }
+  }
+  return product;
+}
+
+Tensor::Tensor(void* data_, DType dtype_, const Shape& shape_) : data(data_), dtype(dtype_), shape(shape_) {
+  std::int64_t step = 1;
+  for (int i = shape.ndim - 1; i >= 0; --i) {
+    strides[static_cast<std::size_t>(i)] = step;
+    step *= shape[i] > 0 ? shape[i] : 1;
+  }
+}
+
+namespace {
+
+// DLPack's codes, which are part of its ABI.
+constexpr int kDeviceCpu = 1;
+constexpr int kDeviceCudaHost = 3;  // pinned host memory
+enum TypeCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
+
+std::optional<DType> to_dtype(const ForeignTensor& t) {
+  if (t.type_lanes != 1) return std::nullopt;
+  if (t.type_code == kInt && t.type_bits == 16) return DType::kInt16;
+  if (t.type_code == kFloat && t.type_bits == 32) return DType::kFloat32;
+  if (t.type_code == kFloat && t.type_bits == 64) return DType::kFloat64;
+  if (t.type_code == kComplex && t.type_bits == 64) return DType::kComplex64;
+  if (t.type_code == kComplex && t.type_bits == 128) return DType::kComplex128;
+  return std::nullopt;
+}
+
+std::string name_of_type(const ForeignTensor& t) {
+  const std::string bits = std::to_string(t.type_bits);
+  const std::string lanes = t.type_lanes == 1 ? "" : "x" + std::to_string(t.type_lanes);
+  switch (t.type_code) {
+    case kInt: return "int" + bits + lanes;
+    case kUInt: return "uint" + bits + lanes;
+    case kFloat: return "float" + bits + lanes;
+    case kBfloat: return "bfloat" + bits + lanes;
+    case kComplex: return "complex" + bits + lanes;
+    case kBool: return "bool" + lanes;
+    default: return "DLPack type code " + std::to_string(t.type_code) + " of " + bits + " bits" + lanes;
+  }
+}
+
+}  // namespace
+
+Tensor from_foreign(const ForeignTensor& tensor, const char* op, const char* argument) {
+  if (tensor.device_type != kDeviceCpu && tensor.device_type != kDeviceCudaHost) {
+    fail_type(op, "%s must be on the CPU, got DLPack device type %d", argument, tensor.device_type);
+  }
+  const std::optional<DType> dtype = to_dtype(tensor);
+  if (!dtype) {
+    fail_type(op, "%s must be int16, float32, float64, complex64 or complex128, got %s", argument,
+              name_of_type(tensor).c_str());
+  }
+  if (tensor.ndim < 0 || tensor.ndim > kMaxDims) {
+    fail_argument(op, "%s must have at most %d dimensions, got %d", argument, kMaxDims, tensor.ndim);
+  }
+  Shape shape;
+  shape.ndim = tensor.ndim;
+  for (int i = 0; i < tensor.ndim; ++i) {
+    if (tensor.shape[i] < 0) {
+      fail_argument(op, "%s must have extents >= 0, got %lld in dimension %d", argument,
+                    static_cast<long long>(tensor.shape[i]), i);
+    }
+    shape[i] = tensor.shape[i];
+  }
+  Tensor view(tensor.data, *dtype, shape);
+  if (tensor.strides != nullptr) {
+    for (int i = 0; i < tensor.ndim; ++i) view.strides[static_cast<std::size_t>(i)] = tensor.strides[i];
+  }
+  const std::size_t alignment = is_complex(*dtype) ? dtype_size(*dtype) / 2 : dtype_size(*dtype);
+  const std::size_t beyond = reinterpret_cast<std::uintptr_t>(tensor.data) % alignment;
+  if (beyond != 0) {
+    fail_argument(op, "%s must be aligned to %zu bytes, got an address %zu bytes beyond that", argument, alignment,
+                  beyond);
+  }
+  return view;
+}
+
+}  // namespace melisma
