@@ -1,6 +1,7 @@
 // Non-owning tensor views, the argument type of every operator.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -37,7 +38,9 @@ struct Shape {
   std::int64_t operator[](int axis) const { return dims[static_cast<std::size_t>(axis < 0 ? axis + ndim : axis)]; }
   std::int64_t& operator[](int axis) { return dims[static_cast<std::size_t>(axis < 0 ? axis + ndim : axis)]; }
   std::int64_t numel() const;  // product of extents; 1 for rank 0. Throws Error where it exceeds int64.
-  bool operator==(const Shape&) const = default;
+  bool operator==(const Shape& other) const {
+    return ndim == other.ndim && std::equal(dims.begin(), dims.begin() + ndim, other.dims.begin());
+  }
 };
 
 // A view of somebody else's memory. Strides count elements and may be zero or negative.

@@ -10,11 +10,14 @@
 // clang-format on
 
 #include <algorithm>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <vector>
 
 #include "blocks/fft/lanes_fft-inl.h"
 #include "blocks/fft/rows_fft-inl.h"
+#include "melisma/runtime.h"
 #include "runtime/aligned.h"
 #include "runtime/cpu/highway.h"
 
@@ -153,6 +156,164 @@ class RowsSpectrum {
   std::shared_ptr<const RealTwiddles<C>> twiddles_;
   AlignedVector<C> window_;
 };
+
+// The inverse of LanesSpectrum without window: from spectra to frames times n_fft.
+template <typename C>
+class LanesInverse {
+ public:
+  static constexpr std::int64_t kLanes = LanesSpectrum<C>::kLanes;
+
+  LanesInverse(std::int64_t n_fft, bool complex_result)
+      : n_fft_(n_fft), complex_result_(complex_result), packed_(!complex_result && n_fft % 2 == 0) {
+    n_ = packed_ ? n_fft / 2 : n_fft;
+    if (packed_) twiddles_ = real_twiddles<C>(n_fft);
+    ones_.resize(static_cast<std::size_t>(2 * n_fft + 2 + kLanes), C{1});
+    if (is_smooth(n_)) {
+      fft_ = fft_plan<C>(n_, 0);
+    } else if constexpr (std::is_same_v<C, double>) {
+      bluestein_ = bluestein_plan<double>(n_);
+    }
+  }
+
+  std::int64_t bins() const { return complex_result_ ? n_fft_ : n_fft_ / 2 + 1; }
+  std::int64_t width() const { return complex_result_ ? 2 : 1; }
+
+  // Values of C that run() works in.
+  std::int64_t values() const {
+    return (bins() + n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes + n_fft_ * width() * kLanes;
+  }
+
+  // spectra: L rows of bins() interleaved complex values; frames: `count` rows of n_fft (complex: pairs).
+  void run(const C* const* spectra, C* scratch, C* const* frames, std::int64_t count) const {
+    const hn::ScalableTag<C> d;
+    constexpr std::int64_t L = kLanes;
+    C* x = scratch;
+    C* z = x + bins() * 2 * L;
+    C* time = z + (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * L;
+    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x);
+    merge(x, z);
+    const std::int32_t* position = nullptr;
+    if constexpr (std::is_same_v<C, double>) {
+      if (bluestein_) lanes_bluestein(*bluestein_, z, z + n_ * 2 * L);
+    }
+    if (!bluestein_) {
+      lanes_fft(*fft_, z);
+      position = fft_->position.data();
+    }
+    for (std::int64_t j = 0; j < n_; ++j) {
+      const C* from = z + (position != nullptr ? position[j] : j) * 2 * L;
+      const auto re = hn::Load(d, from + L), im = hn::Load(d, from);  // swapped back
+      if (packed_ || complex_result_) {
+        hn::Store(re, d, time + 2 * j * L);
+        hn::Store(im, d, time + (2 * j + 1) * L);
+      } else {
+        hn::Store(re, d, time + j * L);
+      }
+    }
+    lanes_store(time, n_fft_ * width(), frames, count);
+  }
+
+ private:
+  // Spectra [bins][2][L] to the transform's input, real and imaginary parts swapped.
+  HWY_INLINE void merge(const C* HWY_RESTRICT x, C* HWY_RESTRICT z) const {
+    const hn::ScalableTag<C> d;
+    using V = hn::Vec<decltype(d)>;
+    constexpr std::int64_t L = kLanes;
+    const auto put = [z, d](std::int64_t k, V re, V im) HWY_ATTR {
+      hn::Store(im, d, z + k * 2 * L);
+      hn::Store(re, d, z + k * 2 * L + L);
+    };
+    if (complex_result_) {
+      for (std::int64_t k = 0; k < n_; ++k) put(k, hn::Load(d, x + k * 2 * L), hn::Load(d, x + k * 2 * L + L));
+      return;
+    }
+    const V dc = hn::Load(d, x);  // imaginary parts of DC and Nyquist are ignored
+    if (!packed_) {
+      put(0, dc, hn::Zero(d));
+      for (std::int64_t k = 1; k <= n_ / 2; ++k) {
+        const V re = hn::Load(d, x + k * 2 * L), im = hn::Load(d, x + k * 2 * L + L);
+        put(k, re, im);
+        put(n_ - k, re, hn::Neg(im));
+      }
+      return;
+    }
+    const V nyquist = hn::Load(d, x + n_ * 2 * L);
+    put(0, hn::Add(dc, nyquist), hn::Sub(dc, nyquist));
+    for (std::int64_t k = 1; 2 * k <= n_; ++k) {
+      const C* a = x + k * 2 * L;
+      const C* b = x + (n_ - k) * 2 * L;
+      const V ar = hn::Load(d, a), ai = hn::Load(d, a + L), br = hn::Load(d, b), bi = hn::Load(d, b + L);
+      const V even_r = hn::Add(ar, br), even_i = hn::Sub(ai, bi);
+      const V odd_r = hn::Sub(ar, br), odd_i = hn::Add(ai, bi);
+      const V cr = hn::Set(d, twiddles_->re[static_cast<std::size_t>(k)]);
+      const V ci = hn::Set(d, twiddles_->im[static_cast<std::size_t>(k)]);
+      const V tr = hn::NegMulAdd(cr, odd_i, hn::Mul(ci, odd_r));  // i conj(w) (odd)
+      const V ti = hn::MulAdd(ci, odd_i, hn::Mul(cr, odd_r));
+      put(k, hn::Add(even_r, tr), hn::Add(even_i, ti));
+      put(n_ - k, hn::Sub(even_r, tr), hn::Sub(ti, even_i));
+    }
+  }
+
+  std::int64_t n_fft_, n_ = 0;
+  bool complex_result_, packed_;
+  std::shared_ptr<const FftPlan<C>> fft_;
+  std::shared_ptr<const BluesteinPlan<double>> bluestein_;
+  std::shared_ptr<const RealTwiddles<C>> twiddles_;
+  AlignedVector<C> ones_;
+};
+
+// The inverse of RowsSpectrum without window.
+template <typename C>
+class RowsInverse {
+ public:
+  explicit RowsInverse(std::int64_t n_fft)
+      : n_(n_fft / 2),
+        plan_(rows_plan<C>(n_, static_cast<int>(hn::MaxLanes(hn::ScalableTag<C>())))),
+        twiddles_(real_twiddles<C>(n_fft)) {}
+
+  std::int64_t values() const { return 2 * rows_stride(n_); }
+
+  // From n_fft / 2 + 1 interleaved bins to n_fft times the samples.
+  void frame(const C* spectrum, C* z, C* work, C* HWY_RESTRICT samples) const {
+    const hn::ScalableTag<C> d;
+    rows_merge(*twiddles_, n_, spectrum, z);
+    rows_fft(*plan_, z, work);
+    const C* HWY_RESTRICT even = z + rows_stride(n_);
+    for (std::int64_t j = 0; j < n_; j += static_cast<std::int64_t>(hn::Lanes(d))) {
+      hn::StoreInterleaved2(hn::Load(d, even + j), hn::Load(d, z + j), d, samples + 2 * j);
+    }
+  }
+
+ private:
+  std::int64_t n_;
+  std::shared_ptr<const RowsPlan<C>> plan_;
+  std::shared_ptr<const RealTwiddles<C>> twiddles_;
+};
+
+// For bins(): |X|^2 as [bins][L].
+template <typename C>
+struct SquareSink {
+  C* HWY_RESTRICT v;
+  template <class V>
+  HWY_INLINE void operator()(std::int64_t k, V re, V im) const {
+    const hn::ScalableTag<C> d;
+    hn::Store(hn::MulAdd(re, re, hn::Mul(im, im)), d, v + k * LanesSpectrum<C>::kLanes);
+  }
+};
+
+// Which of the forms a transform of n_fft real samples takes; `rows`: whether the operator has the frame-across-lanes form.
+inline Explanation explain_real(std::int64_t n_fft, bool double_result, bool rows) {
+  const std::string count = std::to_string(double_result ? LanesSpectrum<double>::kLanes : LanesSpectrum<float>::kLanes);
+  const std::string size = "n_fft " + std::to_string(n_fft);
+  if (rows && (double_result ? rows_fit<double>(n_fft) : rows_fit<float>(n_fft))) {
+    return {"cpu", "frame-across-lanes", size + " fills " + count + " x " + count + " lanes"};
+  }
+  if (!is_smooth(n_fft % 2 == 0 ? n_fft / 2 : n_fft)) {
+    return {"cpu", "frame-per-lane-bluestein", size + " has a prime factor above 13: computed in float64"};
+  }
+  return {"cpu", "frame-per-lane", rows ? size + " does not fill " + count + " x " + count + " lanes"
+                                        : count + " frames at a time: sums over bins need no shuffle"};
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace melisma

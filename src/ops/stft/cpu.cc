@@ -1,10 +1,9 @@
 #include "ops/stft/cpu.h"
 
 #include <algorithm>
-#include <string>
 
+#include "blocks/framing/frame_blocks.h"
 #include "ops/stft/tuning.h"
-#include "runtime/parallel.h"
 #include "runtime/registry.h"
 #include "runtime/scratch.h"
 
@@ -24,21 +23,6 @@ namespace {
 
 using stft_tuning::kFramesPerTask;
 using stft_tuning::kScatterFrames;
-
-// A block of frames of one item: what a task computes.
-struct Block {
-  std::int64_t item, first, count;
-};
-
-template <typename F>
-void for_blocks(const StftJob& job, std::int64_t frames_per_task, F body) {
-  const std::int64_t items = item_count(job.x.shape, 1);
-  const std::int64_t per_item = (job.framing.frames + frames_per_task - 1) / frames_per_task;
-  parallel_for(items * per_item, [&](std::int64_t task) {
-    const std::int64_t first = task % per_item * frames_per_task;
-    body(Block{task / per_item, first, std::min(frames_per_task, job.framing.frames - first)});
-  });
-}
 
 template <typename Out>
 Out* out_item(const StftJob& job, std::int64_t item) {
@@ -86,7 +70,7 @@ void run_lanes(const StftJob& job) {
   const LanesSpectrum<C> spectrum(job.framing.n_fft, complex_input, job.window);
   const std::int64_t row = spectrum.row_values(), spec = job.bins * 2 * L;
   const bool in_place = std::is_same_v<C, Out> && (job.bin_stride == 1 || job.bins == 1);
-  for_blocks(job, kFramesPerTask, [&](Block block) HWY_ATTR {
+  for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
     Scratch scratch(scratch_bytes<C>(static_cast<std::size_t>(spectrum.values())) + scratch_bytes<C>(static_cast<std::size_t>(spec)) +
                     scratch_bytes<C>(static_cast<std::size_t>(std::max(row, 2 * job.bins) * L)));
@@ -137,7 +121,7 @@ void run_rows(const StftJob& job) {
   const RowsSpectrum<C> spectrum(n_fft, job.window);
   const bool in_place = job.bin_stride == 1 && job.bins == half_bins;
   const std::int64_t row_values = 2 * std::max(half_bins, job.bins);
-  for_blocks(job, kFramesPerTask, [&](Block block) HWY_ATTR {
+  for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
     const std::size_t half = static_cast<std::size_t>(spectrum.values()), n = static_cast<std::size_t>(n_fft);
     const std::size_t staged = in_place ? 0 : static_cast<std::size_t>(kScatterFrames * row_values);
@@ -186,18 +170,11 @@ void Run(const StftJob& job) {
 }
 
 void Explain(std::int64_t n_fft, bool complex_input, bool double_result, Explanation* result) {
-  const std::int64_t lanes = double_result ? LanesSpectrum<double>::kLanes : LanesSpectrum<float>::kLanes;
-  const std::string count = std::to_string(lanes);
-  result->backend = "cpu";
-  const bool smooth = smooth_enough(n_fft, complex_input);
-  if (uses_rows(n_fft, complex_input, double_result)) {
-    result->kernel = "frame-across-lanes";
-    result->reason = "n_fft / 2 = " + std::to_string(n_fft / 2) + " fills " + count + " x " + count + " lanes";
-  } else {
+  *result = explain_real(n_fft, double_result, true);
+  if (complex_input) {
+    const bool smooth = smooth_enough(n_fft, true);
     result->kernel = smooth ? "frame-per-lane" : "frame-per-lane-bluestein";
-    result->reason = complex_input ? "complex input"
-                     : smooth      ? "n_fft " + std::to_string(n_fft) + " does not fill " + count + " x " + count + " lanes"
-                                   : "n_fft " + std::to_string(n_fft) + " has a prime factor above 13: in float64";
+    result->reason = "complex input";
   }
 }
 

@@ -1,0 +1,25 @@
+// The CPU kernel's side of the filtered spectrogram.
+#pragma once
+
+#include <vector>
+
+#include "blocks/framing/framing.h"
+#include "melisma/filtered_spectrogram.h"
+
+namespace melisma {
+
+struct FilteredSpectrogramJob {
+  const Tensor& x;
+  const Tensor& out;
+  const FilterBank& bank;
+  Framing framing;
+  std::int64_t band_stride, frame_stride;  // of out
+  double power;
+  LogParams log;
+  std::vector<double> window;  // [n_fft], scaled
+};
+
+void filtered_spectrogram_cpu(const FilteredSpectrogramJob& job);
+Explanation filtered_spectrogram_cpu_kernel(std::int64_t n_fft, bool double_result);
+
+}  // namespace melisma

@@ -1,0 +1,67 @@
+#include "melisma/filtered_spectrogram.h"
+
+#include <cinttypes>
+#include <cmath>
+
+#include "ops/filtered_spectrogram/cpu.h"
+#include "ops/filtered_spectrogram/support.h"
+#include "runtime/check.h"
+
+namespace melisma {
+namespace {
+
+constexpr const char* kOp = "filtered_spectrogram";
+
+void check_log(const LogParams& log) {
+  if (!log.enabled) return;
+  for (double value : {log.scale, log.mul, log.add, log.floor, log.offset, log.post_mul, log.post_add}) {
+    if (!std::isfinite(value)) fail_argument(kOp, "the logarithm's constants must be finite, got %g", value);
+  }
+  if (log.floor < 0) fail_argument(kOp, "amin must be >= 0, got %g", log.floor);
+  if (!(log.floor > 0) && !(log.add > 0)) {
+    fail_argument(kOp, "amin must be > 0 where add is not, got amin = %g, add = %g", log.floor, log.add);
+  }
+  if (!(log.top >= 0)) fail_argument(kOp, "top_db must be >= 0, got %g", log.top);
+}
+
+}  // namespace
+
+SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+  const SpectrogramCall call = check_spectrogram(x, params.spectrogram, kOp);
+  if (bank.bins() != call.bins) {
+    fail_argument(kOp, "filterbank must have %" PRId64 " bins for n_fft = %" PRId64 ", got %" PRId64, call.bins,
+                  call.framing.n_fft, bank.bins());
+  }
+  check_log(params.log);
+  return call;
+}
+
+Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  return spectrogram_result_shape(x, bank.bands(), call.framing.frames, params.spectrogram.layout, kOp);
+}
+
+void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
+                          const FilteredSpectrogramParams& params, const Tensor& out) {
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  const Shape shape = filtered_spectrogram_shape(x, bank, params);
+  check_result(kOp, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
+  const bool frame_major = params.spectrogram.layout == Layout::kFrameMajor;
+  const FilteredSpectrogramJob job{x,
+                                   out,
+                                   bank,
+                                   call.framing,
+                                   out.stride(frame_major ? -1 : -2),
+                                   out.stride(frame_major ? -2 : -1),
+                                   params.spectrogram.power,
+                                   params.log,
+                                   spectrogram_window(window, params.spectrogram, kOp)};
+  if (shape.numel() > 0) filtered_spectrogram_cpu(job);
+}
+
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result);
+}
+
+}  // namespace melisma

@@ -1,0 +1,33 @@
+// How far a kernel may be from the float64 reference: every bound of the C++ tests, each derived.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "melisma/tensor.h"
+
+namespace melisma::testing {
+
+// Rounding unit of the arithmetic that an operator uses on x: float64 for float64 input, float32 otherwise.
+inline double unit(DType x) {
+  const bool is_double = x == DType::kFloat64 || x == DType::kComplex128;
+  return is_double ? std::numeric_limits<double>::epsilon() : static_cast<double>(std::numeric_limits<float>::epsilon());
+}
+
+// Error of one transform's output for a frame of l2 norm 1. A radix-r pass rounds each value about log2(r) times, so the
+// errors of log2(n) random roundings of size eps / 2 add up to eps sqrt(log2 n) of the norm, and the largest of many outputs
+// is four or so times that; the window's rounding adds one eps. Bluestein in float64 is three transforms of up to 4 n, its
+// reference by definition O(p) roundings: four times as much.
+inline double transform_error(std::int64_t n_fft, double eps) {
+  const double levels = std::log2(static_cast<double>(n_fft)) + 2.0;
+  return (eps < 1e-12 ? 8.0 : 2.0) * eps * std::sqrt(levels);
+}
+
+// Sums of non-negative terms in any order: the kernels add a band with at most a few partial sums of `count` terms.
+inline double sum_error(std::int64_t count, double eps) { return eps * (2.0 + std::sqrt(static_cast<double>(count))); }
+
+// Relative error of the SIMD logarithm and of x^p, as documented by Highway (ln: 3 ulp) plus the roundings around them.
+inline double elementwise_error(double eps) { return 8.0 * eps; }
+
+}  // namespace melisma::testing
