@@ -17,12 +17,15 @@ inline double unit(DType x) {
 
 // Error of one transform's output for a frame of l2 norm 1. A radix-r pass rounds each value about log2(r) times, so the
 // errors of log2(n) random roundings of size eps / 2 add up to eps sqrt(log2 n) of the norm, and the largest of many outputs
-// is four or so times that; the window's rounding adds one eps. Bluestein in float64 is three transforms of up to 4 n, its
-// reference by definition O(p) roundings: four times as much.
+// is four or so times that; the window's rounding adds one eps. Bluestein in float64 is three transforms of up to 4 n,
+// and the float64 reference has an error of the same kind: four times as much.
 inline double transform_error(std::int64_t n_fft, double eps) {
   const double levels = std::log2(static_cast<double>(n_fft)) + 2.0;
   return (eps < 1e-12 ? 8.0 : 2.0) * eps * std::sqrt(levels);
 }
+
+// A bin in which most of the frame's energy lies is a sum of like values, rounded relative to itself in the last passes.
+inline double peak_error(double bin, double eps) { return 2.0 * eps * bin; }
 
 // Sums of non-negative terms in any order: the kernels add a band with at most a few partial sums of `count` terms.
 inline double sum_error(std::int64_t count, double eps) { return eps * (2.0 + std::sqrt(static_cast<double>(count))); }

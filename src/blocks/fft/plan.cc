@@ -151,15 +151,7 @@ std::vector<int> factorise(std::int64_t n, int first) {
     radices.push_back(first);
     n /= first;
   }
-  int twos = 0;
-  while (n % 2 == 0) n /= 2, ++twos;
-  // Eights, the remainder in fours: a pass with a radix of 2 costs the same memory traffic as one of 8.
-  if (twos == 1) radices.push_back(2);
-  while (twos % 3 != 0 && twos > 1) radices.push_back(4), twos -= 2;
-  for (; twos >= 3; twos -= 3) radices.push_back(8);
-  for (int p : {13, 11, 7, 5, 3}) {
-    for (; n % p == 0; n /= p) radices.push_back(p);
-  }
+  for (; n > 1; n /= radices.back()) radices.push_back(next_radix(n));
   return radices;
 }
 

@@ -26,6 +26,20 @@ inline constexpr std::int64_t kLargestPrime = 13;
 
 bool is_smooth(std::int64_t n);  // no prime factor above kLargestPrime
 
+// The radix of the first pass over n smooth values: eights, what is left of the twos in fours before them (a pass with a radix
+// of 2 costs the memory traffic of one of 8), then the odd primes from the largest down. 0 for n = 1.
+constexpr int next_radix(std::int64_t n) {
+  int twos = 0;
+  std::int64_t odd = n;
+  for (; odd % 2 == 0; odd /= 2) ++twos;
+  if (twos == 1) return 2;
+  if (twos > 0) return twos % 3 == 0 ? 8 : 4;
+  for (int prime : {13, 11, 7, 5, 3}) {
+    if (odd % prime == 0) return prime;
+  }
+  return 0;
+}
+
 // Radices with product n, n smooth. first > 0: the first radix, which must divide n.
 std::vector<int> factorise(std::int64_t n, int first);
 

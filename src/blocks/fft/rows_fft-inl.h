@@ -48,8 +48,8 @@ void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float
 void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z);
 
 // The bins of 2 n real samples from their packed transform (times two: the window carries the half). Calls
-// sink(k, re, im) with full vectors of bins k .. k + L - 1, which together cover 0 .. n without n / 2 (some twice), and
-// sink.one(n / 2, re, im).
+// sink.template full<false>(k, re, im) with bins k .. k + L - 1 and full<true>(k, re, im) with the same bins in reverse order,
+// which together cover 0 .. n without n / 2 (some twice), and sink.one(n / 2, re, im).
 template <class D, typename T, class Sink>
 HWY_INLINE void rows_split(D d, const RealTwiddles<T>& twiddles, std::int64_t n, T* HWY_RESTRICT z, Sink& sink) {
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));
@@ -71,8 +71,8 @@ HWY_INLINE void rows_split(D d, const RealTwiddles<T>& twiddles, std::int64_t n,
     // -i w (odd)
     const auto tr = hn::MulAdd(ci, odd_r, hn::Mul(cr, odd_i));
     const auto ti = hn::NegMulAdd(cr, odd_r, hn::Mul(ci, odd_i));
-    sink(k, hn::Add(even_r, tr), hn::Add(even_i, ti));
-    sink(mirror, hn::Reverse(d, hn::Sub(even_r, tr)), hn::Reverse(d, hn::Sub(ti, even_i)));
+    sink.template full<false>(k, hn::Add(even_r, tr), hn::Add(even_i, ti));
+    sink.template full<true>(mirror, hn::Sub(even_r, tr), hn::Sub(ti, even_i));
   }
   sink.one(half, 2 * re[half], -2 * im[half]);
 }

@@ -1,3 +1,6 @@
+#include <type_traits>
+#include <utility>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blocks/fft/rows_fft.cc"
 // clang-format off
@@ -6,6 +9,7 @@
 #include "runtime/cpu/highway.h"
 // clang-format on
 #include "blocks/fft/butterfly-inl.h"
+#include "blocks/fft/interleave-inl.h"
 #include "blocks/fft/rows_fft-inl.h"
 #include "blocks/fft/transpose-inl.h"
 
@@ -39,12 +43,13 @@ struct Split {
   }
 };
 
-// Radix L over values m apart, twiddles, transpose: y[L p + k] for L neighbouring p at a time.
-template <class D, typename T, class Source>
+// Radix L over values m apart, twiddles, transpose: y[L p + k] for L neighbouring p at a time. N: the size where it is known
+// at compile time, else 0. Constant strides are worth a quarter of the time at 512: they need no address registers.
+template <std::int64_t N, class D, typename T, class Source>
 HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, T* HWY_RESTRICT y) {
   using V = hn::Vec<D>;
   constexpr int L = static_cast<int>(hn::MaxLanes(D()));
-  const std::int64_t n = plan.fft->n, m = n / L, stride = rows_stride(n);
+  const std::int64_t n = N > 0 ? N : plan.fft->n, m = n / L, stride = rows_stride(n);
   const T* HWY_RESTRICT t = plan.first_twiddles.data();
   for (std::int64_t block = 0; block < m; block += L, t += 2 * L * (L - 1)) {
     const std::int64_t p = HWY_MIN(block, m - L);  // the last block overlaps the one before; it writes the same values
@@ -89,18 +94,21 @@ HWY_INLINE void rows_butterfly(D d, const T* HWY_RESTRICT x, std::int64_t x_step
 
 // One Stockham pass: y[q + s (R p + k)] from x[q + s (p + i m)], q < s, vectors along q.
 template <int R, class D, typename T>
-HWY_NOINLINE void rows_pass(D d, const FftPass<T>& pass, std::int64_t s, const T* HWY_RESTRICT x, T* HWY_RESTRICT y,
-                            std::int64_t stride) {
+HWY_INLINE void rows_pass_over(D d, std::int64_t m, const T* HWY_RESTRICT t, std::int64_t s, const T* HWY_RESTRICT x,
+                               T* HWY_RESTRICT y, std::int64_t stride) {
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));
-  const std::int64_t m = pass.sub_block;
-  for (std::int64_t q = 0; q < s; q += L) rows_butterfly<R, false>(d, x + q, s * m, y + q, s, stride, pass.twiddles);
-  const T* HWY_RESTRICT t = pass.twiddles;
+  for (std::int64_t q = 0; q < s; q += L) rows_butterfly<R, false>(d, x + q, s * m, y + q, s, stride, t);
   for (std::int64_t p = 1; p < m; ++p) {
     t += 2 * (R - 1);
     for (std::int64_t q = 0; q < s; q += L) {
       rows_butterfly<R, true>(d, x + q + s * p, s * m, y + q + s * R * p, s, stride, t);
     }
   }
+}
+
+template <int R, class D, typename T>
+HWY_NOINLINE void rows_pass(D d, const FftPass<T>& pass, std::int64_t s, const T* x, T* y, std::int64_t stride) {
+  rows_pass_over<R>(d, pass.sub_block, pass.twiddles, s, x, y, stride);
 }
 
 template <class D, typename T>
@@ -119,33 +127,69 @@ void rows_pass_any(D d, const FftPass<T>& pass, std::int64_t s, const T* x, T* y
 
 // The passes after the first, which has written to `from`; the result ends in `from` where their number is even.
 template <class D, typename T>
-void later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
+HWY_NOINLINE void later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
   const FftPlan<T>& fft = *plan.fft;
   std::int64_t s = fft.passes[0].radix;
   for (std::size_t l = 1; l < fft.passes.size(); ++l) {
     rows_pass_any(d, fft.passes[l], s, from, to, rows_stride(fft.n));
     s *= fft.passes[l].radix;
-    T* swap = from;
-    from = to;
-    to = swap;
+    std::swap(from, to);
   }
+}
+
+// The same with sizes known at compile time: pass Level of the transform of N, s = N / Rest.
+template <std::int64_t N, std::int64_t Rest, int Level, class D, typename T>
+HWY_INLINE void fixed_passes(D d, const FftPlan<T>& fft, T* from, T* to) {
+  if constexpr (Rest > 1) {
+    constexpr int R = next_radix(Rest);
+    rows_pass_over<R>(d, Rest / R, fft.passes[Level].twiddles, N / Rest, from, to, rows_stride(N));
+    fixed_passes<N, Rest / R, Level + 1>(d, fft, to, from);
+  }
+}
+template <std::int64_t N, class D, typename T>
+HWY_NOINLINE void fixed_later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
+  fixed_passes<N, N / static_cast<std::int64_t>(hn::MaxLanes(D())), 1>(d, *plan.fft, from, to);
+}
+
+template <std::int64_t N, class D, typename T, class Source>
+HWY_INLINE void run_passes(D d, const RowsPlan<T>& plan, const Source& source, T* first, T* second) {
+  first_pass<N>(d, plan, source, first);
+  if constexpr (N > 0) {
+    fixed_later_passes<N>(d, plan, first, second);
+  } else {
+    later_passes(d, plan, first, second);
+  }
+}
+
+// first: the array that the first pass writes; see later_passes for where the result is.
+template <class D, typename T, class Source>
+HWY_INLINE void run_passes_any(D d, const RowsPlan<T>& plan, const Source& source, T* first, T* second) {
+  constexpr std::int64_t kSquare = static_cast<std::int64_t>(hn::MaxLanes(D()) * hn::MaxLanes(D()));
+  if constexpr (std::is_same_v<T, float>) {
+    // n_fft 512 to 4096. A vector's square is the smallest size.
+    switch (plan.fft->n) {
+      case 256: if constexpr (kSquare <= 256) return run_passes<256>(d, plan, source, first, second); break;
+      case 512: return run_passes<512>(d, plan, source, first, second);
+      case 1024: return run_passes<1024>(d, plan, source, first, second);
+      case 2048: return run_passes<2048>(d, plan, source, first, second);
+      default: break;
+    }
+  }
+  run_passes<0>(d, plan, source, first, second);
 }
 
 template <typename T>
 void fft_real(const RowsPlan<T>& plan, const T* frame, const T* window, T* z, T* work) {
   const hn::ScalableTag<T> d;
   const bool even = (plan.fft->passes.size() - 1) % 2 == 0;
-  T* first = even ? z : work;
-  first_pass(d, plan, Samples<T>{frame, window, plan.fft->n}, first);
-  later_passes(d, plan, first, even ? work : z);
+  run_passes_any(d, plan, Samples<T>{frame, window, plan.fft->n}, even ? z : work, even ? work : z);
 }
 
 template <typename T>
 void fft_split(const RowsPlan<T>& plan, T* z, T* work) {
   const hn::ScalableTag<T> d;
   const std::int64_t n = plan.fft->n, stride = rows_stride(n);
-  first_pass(d, plan, Split<T>{z, z + stride}, work);
-  later_passes(d, plan, work, z);
+  run_passes_any(d, plan, Split<T>{z, z + stride}, work, z);
   if ((plan.fft->passes.size() - 1) % 2 != 0) return;
   for (std::int64_t j = 0; j < n; j += static_cast<std::int64_t>(hn::Lanes(d))) {  // the result is in work
     hn::Store(hn::Load(d, work + j), d, z + j);
@@ -167,10 +211,9 @@ void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRIC
   for (std::int64_t block = 0; block < half; block += L) {
     const std::int64_t k = HWY_MIN(block, half - L);
     const std::int64_t mirror = n - k - (L - 1);
-    const V a0 = hn::LoadU(d, spectrum + 2 * k), a1 = hn::LoadU(d, spectrum + 2 * k + L);
-    const V b0 = hn::LoadU(d, spectrum + 2 * mirror), b1 = hn::LoadU(d, spectrum + 2 * mirror + L);
-    const V ar = hn::ConcatEven(d, a1, a0), br = hn::Reverse(d, hn::ConcatEven(d, b1, b0));
-    V ai = hn::ConcatOdd(d, a1, a0), bi = hn::Reverse(d, hn::ConcatOdd(d, b1, b0));
+    V ar, ai, br, bi;
+    load_interleaved<false>(d, spectrum + 2 * k, ar, ai);
+    load_interleaved<true>(d, spectrum + 2 * mirror, br, bi);
     if (k == 0) {  // a real signal has none, whatever the caller left there
       ai = hn::IfThenZeroElse(first_lane, ai);
       bi = hn::IfThenZeroElse(first_lane, bi);

@@ -27,6 +27,13 @@ std::int64_t smallest_prime_factor(std::int64_t n) {
   return n;
 }
 
+// Sum of y[i] roots[i step mod total] by halves, whose rounding grows with log(count) and not with count.
+Complex dot(const Complex* y, const std::vector<Complex>& roots, std::int64_t first, std::int64_t count, std::int64_t step) {
+  if (count == 1) return y[first] * roots[static_cast<std::size_t>(first * step % static_cast<std::int64_t>(roots.size()))];
+  const std::int64_t half = count / 2;
+  return dot(y, roots, first, half, step) + dot(y, roots, first + half, count - half, step);
+}
+
 // out[0..n) = DFT of x[0], x[stride], ...; roots[i] = exp(sign 2 pi i / total), total = n * stride.
 void dft_recursive(const Complex* x, std::int64_t stride, std::int64_t n, const std::vector<Complex>& roots, Complex* out) {
   if (n == 1) {
@@ -42,13 +49,7 @@ void dft_recursive(const Complex* x, std::int64_t stride, std::int64_t n, const 
     for (std::int64_t i = 0; i < p; ++i) {
       y[static_cast<std::size_t>(i)] = out[i * m + k] * roots[static_cast<std::size_t>(i * k * stride % total)];
     }
-    for (std::int64_t q = 0; q < p; ++q) {
-      Complex s = y[0];
-      for (std::int64_t i = 1; i < p; ++i) {
-        s += y[static_cast<std::size_t>(i)] * roots[static_cast<std::size_t>(i * q % p * (total / p))];
-      }
-      sum[static_cast<std::size_t>(q)] = s;
-    }
+    for (std::int64_t q = 0; q < p; ++q) sum[static_cast<std::size_t>(q)] = dot(y.data(), roots, 0, p, q * (total / p));
     for (std::int64_t q = 0; q < p; ++q) out[k + q * m] = sum[static_cast<std::size_t>(q)];
   }
 }

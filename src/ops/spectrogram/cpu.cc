@@ -60,9 +60,12 @@ void run_lanes(const SpectrogramJob& job) {
 template <typename C>
 struct SquareRowSink {
   C* HWY_RESTRICT row;
-  template <class V>
-  HWY_INLINE void operator()(std::int64_t k, V re, V im) const {
-    hn::StoreU(hn::MulAdd(re, re, hn::Mul(im, im)), hn::ScalableTag<C>(), row + k);
+  template <bool kReversed, class V>
+  HWY_INLINE void full(std::int64_t k, V re, V im) const {
+    const hn::ScalableTag<C> d;
+    V square = hn::MulAdd(re, re, hn::Mul(im, im));
+    if constexpr (kReversed) square = hn::Reverse(d, square);
+    hn::StoreU(square, d, row + k);
   }
   HWY_INLINE void one(std::int64_t k, C re, C im) const { row[k] = re * re + im * im; }
 };

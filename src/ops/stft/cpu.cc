@@ -14,6 +14,7 @@
 #include "hwy/foreach_target.h"
 #include "runtime/cpu/highway.h"
 // clang-format on
+#include "blocks/fft/interleave-inl.h"
 #include "blocks/spectrum/spectrum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -104,10 +105,9 @@ template <typename C>
 struct RowSink {
   C* HWY_RESTRICT row;  // [bins] interleaved
   std::int64_t bins;
-  template <class V>
-  HWY_INLINE void operator()(std::int64_t k, V re, V im) const {
-    const hn::ScalableTag<C> d;
-    hn::StoreInterleaved2(re, im, d, row + 2 * k);
+  template <bool kReversed, class V>
+  HWY_INLINE void full(std::int64_t k, V re, V im) const {
+    store_interleaved<kReversed>(hn::ScalableTag<C>(), re, im, row + 2 * k);
   }
   HWY_INLINE void one(std::int64_t k, C re, C im) const {
     row[2 * k] = re;
