@@ -37,9 +37,9 @@ constexpr bool rows_fit(std::int64_t n) {
 void rows_fft_real(const RowsPlan<float>& plan, const float* frame, const float* window, float* z, float* work);
 void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const double* window, double* z, double* work);
 
-// From z to z.
-void rows_fft(const RowsPlan<float>& plan, float* z, float* work);
-void rows_fft(const RowsPlan<double>& plan, double* z, double* work);
+// From z to z or work: returns which.
+const float* rows_fft(const RowsPlan<float>& plan, float* z, float* work);
+const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work);
 
 // From the n + 1 bins of 2 n real samples (interleaved complex; imaginary parts of the first and last bin ignored) to the
 // packed spectrum, real and imaginary parts swapped: rows_fft then gives 2 n times the samples, odd ones in the real parts,

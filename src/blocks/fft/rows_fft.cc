@@ -186,15 +186,10 @@ void fft_real(const RowsPlan<T>& plan, const T* frame, const T* window, T* z, T*
 }
 
 template <typename T>
-void fft_split(const RowsPlan<T>& plan, T* z, T* work) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t n = plan.fft->n, stride = rows_stride(n);
-  run_passes_any(d, plan, Split<T>{z, z + stride}, work, z);
-  if ((plan.fft->passes.size() - 1) % 2 != 0) return;
-  for (std::int64_t j = 0; j < n; j += static_cast<std::int64_t>(hn::Lanes(d))) {  // the result is in work
-    hn::Store(hn::Load(d, work + j), d, z + j);
-    hn::Store(hn::Load(d, work + stride + j), d, z + stride + j);
-  }
+const T* fft_split(const RowsPlan<T>& plan, T* z, T* work) {
+  const std::int64_t n = plan.fft->n;
+  run_passes_any(hn::ScalableTag<T>(), plan, Split<T>{z, z + rows_stride(n)}, work, z);
+  return (plan.fft->passes.size() - 1) % 2 == 0 ? work : z;
 }
 
 template <typename T>
@@ -242,8 +237,8 @@ void rows_fft_real(const RowsPlan<float>& plan, const float* frame, const float*
 void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const double* window, double* z, double* work) {
   fft_real(plan, frame, window, z, work);
 }
-void rows_fft(const RowsPlan<float>& plan, float* z, float* work) { fft_split(plan, z, work); }
-void rows_fft(const RowsPlan<double>& plan, double* z, double* work) { fft_split(plan, z, work); }
+const float* rows_fft(const RowsPlan<float>& plan, float* z, float* work) { return fft_split(plan, z, work); }
+const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work) { return fft_split(plan, z, work); }
 void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z) {
   merge(twiddles, n, spectrum, z);
 }

@@ -34,21 +34,6 @@ std::int64_t checked_win_length(std::int64_t win_length, std::int64_t n_fft, con
   return win;
 }
 
-std::int64_t Framing::source(std::int64_t j) const {
-  const std::int64_t padded = length + 2 * pad;
-  std::int64_t p = j + pad;
-  if (p < 0 || p >= padded) {
-    switch (pad_mode) {
-      case PadMode::kConstant: return -1;
-      case PadMode::kReflect: p = p < 0 ? -p : 2 * (padded - 1) - p; break;
-      case PadMode::kReplicate: p = p < 0 ? 0 : padded - 1; break;
-      case PadMode::kCircular: p = p < 0 ? p + padded : p - padded; break;
-    }
-  }
-  p -= pad;
-  return p >= 0 && p < length ? p : -1;
-}
-
 Framing make_framing(std::int64_t length, const FrameParams& params, const char* op) {
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max() / 16;
   const std::int64_t n_fft = checked_n_fft(params.n_fft, op);

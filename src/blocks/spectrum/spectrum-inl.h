@@ -273,16 +273,13 @@ class RowsInverse {
 
   std::int64_t values() const { return 2 * rows_stride(n_); }
 
-  // From n_fft / 2 + 1 interleaved bins to n_fft times the samples.
-  void frame(const C* spectrum, C* z, C* work, C* HWY_RESTRICT samples) const {
-    const hn::ScalableTag<C> d;
+  // From n_fft / 2 + 1 interleaved bins to n_fft times the samples: the odd ones at the pointer returned, the even ones
+  // even() further on.
+  const C* frame(const C* spectrum, C* z, C* work) const {
     rows_merge(*twiddles_, n_, spectrum, z);
-    rows_fft(*plan_, z, work);
-    const C* HWY_RESTRICT even = z + rows_stride(n_);
-    for (std::int64_t j = 0; j < n_; j += static_cast<std::int64_t>(hn::Lanes(d))) {
-      hn::StoreInterleaved2(hn::Load(d, even + j), hn::Load(d, z + j), d, samples + 2 * j);
-    }
+    return rows_fft(*plan_, z, work);
   }
+  std::int64_t even() const { return rows_stride(n_); }
 
  private:
   std::int64_t n_;

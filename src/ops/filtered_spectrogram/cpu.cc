@@ -92,6 +92,7 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
       const std::int64_t count = std::min(L, block.first + block.count - first);
       const C* rows[L];
       for (std::int64_t r = 0; r < L; ++r) rows[r] = r < count ? source.row(first + r, copies + r * row) : rows[r - 1];
+      source.prefetch(first + L, L);
       spectrum.transform(rows, z);
       spectrum.bins(z, SquareSink<C>{v});
       power_of_squares(v, job.bank.bins() * L, job.power);

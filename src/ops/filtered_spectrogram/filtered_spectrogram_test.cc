@@ -74,7 +74,7 @@ TEST_P(FilteredSpectrogramTest, BanksPowersLogarithmsAndLayouts) {
   logs.push_back({.enabled = false, .top = 3.0, .post_mul = -2.0});
   logs[2].top_scope = TopScope::kPacked;
   logs[2].offset = -7.5;
-  for (const std::int64_t n_fft : {1, 2, 9, 16, 64, 400, 512, 1103}) {
+  for (const std::int64_t n_fft : {1, 2, 9, 16, 64, 67, 400}) {
     const std::int64_t bins = n_fft / 2 + 1;
     std::vector<FilterBank> banks;
     banks.push_back(mel_bank(n_fft, 40));

@@ -17,6 +17,7 @@
 #include "hwy/foreach_target.h"
 #include "runtime/cpu/highway.h"
 // clang-format on
+#include "blocks/fft/interleave-inl.h"
 #include "blocks/spectrum/spectrum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -75,12 +76,24 @@ class OverlapAdd {
 
   static std::int64_t capacity(const IstftJob& job) { return job.n_fft + kFramesPerMove * std::min(job.hop, job.n_fft); }
 
+  // A frame of n_fft / 2 even and as many odd samples, a multiple of the lanes.
+  void add(std::int64_t t, const C* HWY_RESTRICT even, const C* HWY_RESTRICT odd) {
+    const hn::ScalableTag<C> d;
+    const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    C* HWY_RESTRICT to = place(t);
+    for (std::int64_t j = 0; j < job_.n_fft / 2; j += lanes) {
+      hn::Vec<decltype(d)> low, high;
+      interleave<false>(d, hn::Load(d, even + j), hn::Load(d, odd + j), low, high);
+      const std::int64_t i = 2 * j;
+      hn::StoreU(hn::MulAdd(low, hn::LoadU(d, window_ + i), hn::LoadU(d, to + i)), d, to + i);
+      hn::StoreU(hn::MulAdd(high, hn::LoadU(d, window_ + i + lanes), hn::LoadU(d, to + i + lanes)), d, to + i + lanes);
+    }
+  }
+
   void add(std::int64_t t, const C* HWY_RESTRICT frame) {
     const hn::ScalableTag<C> d;
     const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    const std::int64_t start = t * job_.hop;
-    if (start + job_.n_fft > base_ + capacity(job_)) move_to(start);
-    C* HWY_RESTRICT to = buffer_ + (start - base_) * width_;
+    C* HWY_RESTRICT to = place(t);
     const std::int64_t count = job_.n_fft * width_;
     std::int64_t i = 0;
     for (; i + lanes <= count; i += lanes) {
@@ -103,6 +116,13 @@ class OverlapAdd {
   }
 
  private:
+  // Where frame t is added.
+  C* place(std::int64_t t) {
+    const std::int64_t start = t * job_.hop;
+    if (start + job_.n_fft > base_ + capacity(job_)) move_to(start);
+    return buffer_ + (start - base_) * width_;
+  }
+
   // Samples before `sample` are finished: write them, and let the buffer start there.
   void move_to(std::int64_t sample) {
     const std::int64_t held = base_ + capacity(job_);
@@ -222,13 +242,12 @@ void run_lanes(const IstftJob& job) {
 template <typename C>
 void run_rows(const IstftJob& job) {
   const RowsInverse<C> inverse(job.n_fft);
-  const std::size_t values = static_cast<std::size_t>(inverse.values()), frame = static_cast<std::size_t>(job.n_fft),
+  const std::size_t values = static_cast<std::size_t>(inverse.values()),
                     copies = SpectrumRows<C, C>::direct(job) ? 0 : static_cast<std::size_t>(kGatherFrames * job.bins * 2);
-  run_tasks<C, C>(job, 1, 2 * scratch_bytes<C>(values) + scratch_bytes<C>(frame) + scratch_bytes<C>(copies),
+  run_tasks<C, C>(job, 1, 2 * scratch_bytes<C>(values) + scratch_bytes<C>(copies),
                   [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, C>& sum) HWY_ATTR {
     C* z = scratch.take<C>(values);
     C* work = scratch.take<C>(values);
-    C* samples = scratch.take<C>(frame);
     C* copy = scratch.take<C>(copies);
     const SpectrumRows<C, C> source(job, item);
     for (std::int64_t t = t0; t <= t1; t += kGatherFrames) {
@@ -236,8 +255,8 @@ void run_rows(const IstftJob& job) {
       const C* rows[kGatherFrames];
       source.get(t, count, copy, rows);
       for (std::int64_t r = 0; r < count; ++r) {
-        inverse.frame(rows[r], z, work, samples);
-        sum.add(t + r, samples);
+        const C* odd = inverse.frame(rows[r], z, work);
+        sum.add(t + r, odd + inverse.even(), odd);
       }
     }
   });

@@ -25,6 +25,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 using spectrogram_tuning::kFramesPerTask;
+using spectrogram_tuning::kPrefetchFrames;
 
 template <typename Out>
 Out* out_frame(const SpectrogramJob& job, std::int64_t item, std::int64_t frame) {
@@ -48,6 +49,7 @@ void run_lanes(const SpectrogramJob& job) {
       const std::int64_t count = std::min(L, block.first + block.count - first);
       const C* rows[L];
       for (std::int64_t r = 0; r < L; ++r) rows[r] = r < count ? source.row(first + r, copies + r * row) : rows[r - 1];
+      source.prefetch(first + L, L);
       spectrum.transform(rows, z);
       spectrum.bins(z, SquareSink<C>{v});
       power_of_squares(v, job.bins * L, job.power);
@@ -86,6 +88,7 @@ void run_rows(const SpectrogramJob& job) {
     for (std::int64_t t = block.first; t < block.first + block.count; ++t) {
       C* out = out_frame<C>(job, block.item, t);
       SquareRowSink<C> sink{in_place ? out : stage};
+      source.prefetch(t + kPrefetchFrames, 1);
       spectrum.frame(source.row(t, copy), z, work, sink);
       power_of_squares(sink.row, job.bins, job.power);
       if (in_place) continue;

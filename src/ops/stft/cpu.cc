@@ -23,6 +23,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 using stft_tuning::kFramesPerTask;
+using stft_tuning::kPrefetchFrames;
 using stft_tuning::kScatterFrames;
 
 template <typename Out>
@@ -84,6 +85,7 @@ void run_lanes(const StftJob& job) {
       const std::int64_t count = std::min(L, block.first + block.count - first);
       const C* rows[L];
       for (std::int64_t r = 0; r < L; ++r) rows[r] = r < count ? source.row(first + r, copies + r * row) : rows[r - 1];
+      source.prefetch(first + L, L);
       spectrum.transform(rows, z);
       spectrum.bins(z, sink);
       C* results[L];
@@ -138,6 +140,7 @@ void run_rows(const StftJob& job) {
       for (std::int64_t r = 0; r < count; ++r) {
         C* row = in_place ? out + 2 * (first + r) * job.frame_stride : stage + r * row_values;
         RowSink<C> sink{row, half_bins};
+        source.prefetch(first + r + kPrefetchFrames, 1);
         spectrum.frame(source.row(first + r, copy), z, work, sink);
         for (std::int64_t k = half_bins; k < job.bins; ++k) {  // two-sided
           row[2 * k] = row[2 * (n_fft - k)];

@@ -11,4 +11,7 @@ inline constexpr std::int64_t kFramesPerTask = 128;
 // Frames staged before they are scattered to a result whose bins are not contiguous: 8 complex64 fill a cache line.
 inline constexpr std::int64_t kScatterFrames = 8;
 
+// How many frames ahead the next samples are asked for: about 1 us, the time that memory takes.
+inline constexpr std::int64_t kPrefetchFrames = 4;
+
 }  // namespace melisma::stft_tuning
