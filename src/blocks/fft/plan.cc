@@ -145,6 +145,10 @@ bool is_smooth(std::int64_t n) {
   return n == 1;
 }
 
+bool computes_in_float64(std::int64_t n_fft, bool complex_input) {
+  return n_fft <= kLargestSmallSize || !is_smooth(!complex_input && n_fft % 2 == 0 ? n_fft / 2 : n_fft);
+}
+
 std::vector<int> factorise(std::int64_t n, int first) {
   std::vector<int> radices;
   if (first > 0) {

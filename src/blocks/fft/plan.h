@@ -43,6 +43,11 @@ constexpr int next_radix(std::int64_t n) {
 // Radices with product n, n smooth. first > 0: the first radix, which must divide n.
 std::vector<int> factorise(std::int64_t n, int first);
 
+// Whether float32 samples are transformed in float64: where Bluestein's two convolutions would cost accuracy, and for small
+// sizes, whose few butterflies cost less than their loads and stores.
+inline constexpr std::int64_t kLargestSmallSize = 128;
+bool computes_in_float64(std::int64_t n_fft, bool complex_input);
+
 // The smallest cheap smooth size >= n for Bluestein's convolution.
 std::int64_t convolution_size(std::int64_t n);
 

@@ -298,18 +298,21 @@ struct SquareSink {
   }
 };
 
-// Which of the forms a transform of n_fft real samples takes; `rows`: whether the operator has the frame-across-lanes form.
-inline Explanation explain_real(std::int64_t n_fft, bool double_result, bool rows) {
-  const std::string count = std::to_string(double_result ? LanesSpectrum<double>::kLanes : LanesSpectrum<float>::kLanes);
+// Which of the forms a transform takes; `rows`: whether the operator has the frame-across-lanes form.
+inline Explanation explain_spectrum(std::int64_t n_fft, bool complex_input, bool double_result, bool rows) {
+  const bool wide = double_result || computes_in_float64(n_fft, complex_input);
+  const std::string count = std::to_string(wide ? LanesSpectrum<double>::kLanes : LanesSpectrum<float>::kLanes);
   const std::string size = "n_fft " + std::to_string(n_fft);
-  if (rows && (double_result ? rows_fit<double>(n_fft) : rows_fit<float>(n_fft))) {
-    return {"cpu", "frame-across-lanes", size + " fills " + count + " x " + count + " lanes"};
+  const bool fits = wide ? rows_fit<double>(n_fft) && double_result : rows_fit<float>(n_fft);
+  if (rows && fits && !complex_input) return {"cpu", "frame-across-lanes", size + " fills " + count + " x " + count + " lanes"};
+  const std::string precision = wide && !double_result ? ", in float64 for accuracy" : "";
+  if (!is_smooth(!complex_input && n_fft % 2 == 0 ? n_fft / 2 : n_fft)) {
+    return {"cpu", "frame-per-lane-bluestein", size + " has a prime factor above 13" + precision};
   }
-  if (!is_smooth(n_fft % 2 == 0 ? n_fft / 2 : n_fft)) {
-    return {"cpu", "frame-per-lane-bluestein", size + " has a prime factor above 13: computed in float64"};
-  }
-  return {"cpu", "frame-per-lane", rows ? size + " does not fill " + count + " x " + count + " lanes"
-                                        : count + " frames at a time: sums over bins need no shuffle"};
+  const std::string why = complex_input ? "complex values"
+                          : rows        ? size + " does not fill " + count + " x " + count + " lanes"
+                                        : count + " frames at a time: sums over bins need no shuffle";
+  return {"cpu", "frame-per-lane", why + precision};
 }
 
 }  // namespace HWY_NAMESPACE

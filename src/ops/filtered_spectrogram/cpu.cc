@@ -150,15 +150,15 @@ void Run(const FilteredSpectrogramJob& job) {
     if (clip || affine) finish<double>(job, maxima);
     return;
   }
-  if (is_smooth(n_fft % 2 == 0 ? n_fft / 2 : n_fft)) {
-    run<float, float>(job, at);
-  } else {
+  if (computes_in_float64(n_fft, false)) {
     run<double, float>(job, at);
+  } else {
+    run<float, float>(job, at);
   }
   if (clip || affine) finish<float>(job, maxima);
 }
 
-void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_real(n_fft, double_result, false); }
+void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_spectrum(n_fft, false, double_result, false); }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

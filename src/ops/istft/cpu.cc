@@ -266,13 +266,13 @@ void Run(const IstftJob& job) {
   const bool complex_result = is_complex(job.out.dtype);
   const bool double_result = job.spec.dtype == DType::kComplex128;
   if (double_result) return !complex_result && rows_fit<double>(job.n_fft) ? run_rows<double>(job) : run_lanes<double, double>(job);
+  if (computes_in_float64(job.n_fft, complex_result)) return run_lanes<double, float>(job);
   if (!complex_result && rows_fit<float>(job.n_fft)) return run_rows<float>(job);
-  if (is_smooth(!complex_result && job.n_fft % 2 == 0 ? job.n_fft / 2 : job.n_fft)) return run_lanes<float, float>(job);
-  run_lanes<double, float>(job);
+  run_lanes<float, float>(job);
 }
 
 void Explain(std::int64_t n_fft, bool complex_result, bool double_result, Explanation* result) {
-  *result = explain_real(n_fft, double_result, !complex_result);
+  *result = explain_spectrum(n_fft, complex_result, double_result, true);
 }
 
 }  // namespace

@@ -101,12 +101,12 @@ void Run(const SpectrogramJob& job) {
   const bool double_result = job.out.dtype == DType::kFloat64;
   const std::int64_t n_fft = job.framing.n_fft;
   if (double_result) return rows_fit<double>(n_fft) ? run_rows<double>(job) : run_lanes<double, double>(job);
+  if (computes_in_float64(n_fft, false)) return run_lanes<double, float>(job);
   if (rows_fit<float>(n_fft)) return run_rows<float>(job);
-  if (is_smooth(n_fft % 2 == 0 ? n_fft / 2 : n_fft)) return run_lanes<float, float>(job);
-  run_lanes<double, float>(job);
+  run_lanes<float, float>(job);
 }
 
-void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_real(n_fft, double_result, true); }
+void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_spectrum(n_fft, false, double_result, true); }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

@@ -154,11 +154,8 @@ void run_rows(const StftJob& job) {
 }
 
 bool uses_rows(std::int64_t n_fft, bool complex_input, bool double_result) {
-  return !complex_input && (double_result ? rows_fit<double>(n_fft) : rows_fit<float>(n_fft));
-}
-
-bool smooth_enough(std::int64_t n_fft, bool complex_input) {
-  return is_smooth(!complex_input && n_fft % 2 == 0 ? n_fft / 2 : n_fft);
+  if (complex_input) return false;
+  return double_result ? rows_fit<double>(n_fft) : rows_fit<float>(n_fft) && !computes_in_float64(n_fft, false);
 }
 
 void Run(const StftJob& job) {
@@ -168,17 +165,12 @@ void Run(const StftJob& job) {
     return double_result ? run_rows<double>(job) : run_rows<float>(job);
   }
   if (double_result) return run_lanes<double, double>(job);
-  if (smooth_enough(job.framing.n_fft, complex_input)) return run_lanes<float, float>(job);
-  run_lanes<double, float>(job);
+  if (computes_in_float64(job.framing.n_fft, complex_input)) return run_lanes<double, float>(job);
+  run_lanes<float, float>(job);
 }
 
 void Explain(std::int64_t n_fft, bool complex_input, bool double_result, Explanation* result) {
-  *result = explain_real(n_fft, double_result, true);
-  if (complex_input) {
-    const bool smooth = smooth_enough(n_fft, true);
-    result->kernel = smooth ? "frame-per-lane" : "frame-per-lane-bluestein";
-    result->reason = "complex input";
-  }
+  *result = explain_spectrum(n_fft, complex_input, double_result, true);
 }
 
 }  // namespace

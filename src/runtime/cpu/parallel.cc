@@ -1,5 +1,6 @@
 #include "runtime/parallel.h"
 
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
@@ -76,7 +77,8 @@ int num_threads() {
 
 void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body) {
   if (n <= 1 || inside) return run_in_order(n, body);
-  const int limit = num_threads();
+  // More than the CPUs would only make TBB print a warning.
+  const int limit = std::min(num_threads(), tbb::info::default_concurrency());
   const int threads = static_cast<int>(std::min<std::int64_t>(n, limit));
   if (threads == 1) {
     inside = true;
