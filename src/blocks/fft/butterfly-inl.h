@@ -101,10 +101,13 @@ HWY_INLINE void butterfly_odd(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   im[0] = dc_i;
 }
 
-template <class D, class V>
+// kStarted, here and below: the first level, sums and differences of inputs half the radix apart, has been done.
+template <bool kStarted = false, class D, class V>
 HWY_INLINE void butterfly4(D d, V& ar, V& ai, V& br, V& bi, V& cr, V& ci, V& dr, V& di) {
-  butterfly2(d, ar, ai, cr, ci);
-  butterfly2(d, br, bi, dr, di);
+  if constexpr (!kStarted) {
+    butterfly2(d, ar, ai, cr, ci);
+    butterfly2(d, br, bi, dr, di);
+  }
   butterfly2(d, ar, ai, br, bi);  // outputs 0 and 2
   // (c - i d, c + i d): outputs 1 and 3
   const V o1r = hn::Add(cr, di), o1i = hn::Sub(ci, dr);
@@ -133,10 +136,10 @@ HWY_INLINE void rotate_three_eighths(D d, V& re, V& im) {
   re = r;
 }
 
-template <class D, class V>
+template <bool kStarted, class D, class V>
 HWY_INLINE void butterfly8(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
-  butterfly4(d, re[0], im[0], re[2], im[2], re[4], im[4], re[6], im[6]);
-  butterfly4(d, re[1], im[1], re[3], im[3], re[5], im[5], re[7], im[7]);
+  butterfly4<kStarted>(d, re[0], im[0], re[2], im[2], re[4], im[4], re[6], im[6]);
+  butterfly4<kStarted>(d, re[1], im[1], re[3], im[3], re[5], im[5], re[7], im[7]);
   // Even outputs E0..E3 are in 0, 2, 4, 6, odd ones O0..O3 in 1, 3, 5, 7; X[k] = E_k + w^k O_k, X[k+4] = E_k - w^k O_k.
   rotate_eighth(d, re[3], im[3]);
   rotate_three_eighths(d, re[7], im[7]);
@@ -162,13 +165,13 @@ HWY_INLINE void rotate(D d, double c, double s, V& re, V& im) {
   re = r;
 }
 
-template <class D, class V>
+template <bool kStarted, class D, class V>
 HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   constexpr double c1 = 0.92387953251128675613, s1 = 0.38268343236508977173;  // cos, sin of pi / 8
   // 4 x 4: columns, twiddles, rows; output k + 4 l comes out at 4 k + l.
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    butterfly4(d, re[j], im[j], re[j + 4], im[j + 4], re[j + 8], im[j + 8], re[j + 12], im[j + 12]);
+    butterfly4<kStarted>(d, re[j], im[j], re[j + 4], im[j + 4], re[j + 8], im[j + 8], re[j + 12], im[j + 12]);
   }
   rotate(d, c1, s1, re[5], im[5]);
   rotate_eighth(d, re[6], im[6]);
@@ -199,17 +202,17 @@ HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   }
 }
 
-// In-order transform of R values, in place.
-template <int R, class D, class V>
+// In-order transform of R values, in place. kStarted for even R only.
+template <int R, bool kStarted = false, class D, class V>
 HWY_INLINE void butterfly(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   if constexpr (R == 2) {
-    butterfly2(d, re[0], im[0], re[1], im[1]);
+    if constexpr (!kStarted) butterfly2(d, re[0], im[0], re[1], im[1]);
   } else if constexpr (R == 4) {
-    butterfly4(d, re[0], im[0], re[1], im[1], re[2], im[2], re[3], im[3]);
+    butterfly4<kStarted>(d, re[0], im[0], re[1], im[1], re[2], im[2], re[3], im[3]);
   } else if constexpr (R == 8) {
-    butterfly8(d, re, im);
+    butterfly8<kStarted>(d, re, im);
   } else if constexpr (R == 16) {
-    butterfly16(d, re, im);
+    butterfly16<kStarted>(d, re, im);
   } else {
     butterfly_odd<R>(d, re, im);
   }

@@ -24,12 +24,19 @@ struct Samples {
   const T* HWY_RESTRICT frame;
   const T* HWY_RESTRICT window;  // [2][n]: for even samples, for odd samples
   std::int64_t n;
+  // Sum and difference of values j and k. The window goes into the fused multiply-adds: one rounding and a multiplication less.
   template <class D, class V>
-  HWY_INLINE void load(D d, std::int64_t j, V& re, V& im) const {
-    constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));
-    const V a = hn::LoadU(d, frame + 2 * j), b = hn::LoadU(d, frame + 2 * j + L);
-    re = hn::Mul(hn::ConcatEven(d, b, a), hn::LoadU(d, window + j));
-    im = hn::Mul(hn::ConcatOdd(d, b, a), hn::LoadU(d, window + n + j));
+  HWY_INLINE void load_pair(D d, std::int64_t j, std::int64_t k, V& ar, V& ai, V& br, V& bi) const {
+    V xr, xi, yr, yi;
+    load_interleaved<false>(d, frame + 2 * j, xr, xi);
+    load_interleaved<false>(d, frame + 2 * k, yr, yi);
+    const V wr = hn::LoadU(d, window + k), wi = hn::LoadU(d, window + n + k);
+    xr = hn::Mul(xr, hn::LoadU(d, window + j));
+    xi = hn::Mul(xi, hn::LoadU(d, window + n + j));
+    ar = hn::MulAdd(yr, wr, xr);
+    ai = hn::MulAdd(yi, wi, xi);
+    br = hn::NegMulAdd(yr, wr, xr);
+    bi = hn::NegMulAdd(yi, wi, xi);
   }
 };
 template <typename T>
@@ -37,9 +44,12 @@ struct Split {
   const T* HWY_RESTRICT re;
   const T* HWY_RESTRICT im;
   template <class D, class V>
-  HWY_INLINE void load(D d, std::int64_t j, V& r, V& i) const {
-    r = hn::LoadU(d, re + j);
-    i = hn::LoadU(d, im + j);
+  HWY_INLINE void load_pair(D d, std::int64_t j, std::int64_t k, V& ar, V& ai, V& br, V& bi) const {
+    ar = hn::LoadU(d, re + j);
+    ai = hn::LoadU(d, im + j);
+    br = hn::LoadU(d, re + k);
+    bi = hn::LoadU(d, im + k);
+    butterfly2(d, ar, ai, br, bi);
   }
 };
 
@@ -55,8 +65,10 @@ HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, 
     const std::int64_t p = HWY_MIN(block, m - L);  // the last block overlaps the one before; it writes the same values
     V re[L], im[L];
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) source.load(d, i * m + p, re[i], im[i]);
-    butterfly<L>(d, re, im);
+    for (int i = 0; i < L / 2; ++i) {
+      source.load_pair(d, i * m + p, (i + L / 2) * m + p, re[i], im[i], re[i + L / 2], im[i + L / 2]);
+    }
+    butterfly<L, true>(d, re, im);
 #pragma GCC unroll 16
     for (int k = 1; k < L; ++k) {
       multiply(re[k], im[k], hn::Load(d, t + (k - 1) * 2 * L), hn::Load(d, t + (k - 1) * 2 * L + L));
