@@ -16,7 +16,9 @@ enum class SpectrumNorm : std::uint8_t {
 
 struct SpectrogramParams {
   FrameParams frames;
-  double power = 2.0;       // > 0; 1 is the magnitude, 2 the power
+  // > 0; 1 is the magnitude, 2 the power. Computed from the square, so float32 magnitudes below 1e-19 come out as 0 and
+  // above 1e19 as infinity.
+  double power = 2.0;
   SpectrumNorm norm = SpectrumNorm::kNone;
   bool nyquist = true;      // false leaves bin n_fft/2 out (madmom); needs an even n_fft
   Layout layout = Layout::kFrequencyMajor;

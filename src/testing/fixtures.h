@@ -45,7 +45,8 @@ class Threads {
 inline std::vector<std::int64_t> promised_sizes() {
   std::vector<std::int64_t> sizes;
   for (std::int64_t n = 1; n <= 64; ++n) sizes.push_back(n);
-  for (const std::int64_t n : {100, 128, 400, 441, 480, 512, 640, 1000, 1024, 1103, 1280, 1920, 2048, 4096, 6000, 8192, 16384, 65536}) {
+  for (const std::int64_t n :
+       {100, 128, 400, 441, 480, 512, 640, 1000, 1024, 1103, 1280, 1920, 2048, 4096, 6000, 8192, 16384, 65536}) {
     sizes.push_back(n);
   }
   return sizes;
@@ -82,7 +83,8 @@ void expect_error(ErrorKind kind, const std::string& op, const std::vector<std::
     const std::string text = error.what();
     EXPECT_EQ(error.kind(), kind) << text;
     EXPECT_EQ(text.rfind(op + ": ", 0), 0u) << text;
-    for (const std::string& part : parts) EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
+    for (const std::string& part : parts)
+      EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
   }
 }
 

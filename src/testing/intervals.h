@@ -1,4 +1,5 @@
-// Bounds that are carried through the steps of a spectrogram: where each exact value lies, given how exact the parts are.
+// Bounds that are carried through the steps of a spectrogram: where each exact value lies, given how exact the parts
+// are.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +23,8 @@ inline Interval widened(Interval v, double relative) {
 }
 
 // |X|^power in frame-major order, [items][frames][bins].
-inline std::vector<Interval> spectrogram_intervals(const Tensor& x, const Tensor* window, const SpectrogramParams& params) {
+inline std::vector<Interval> spectrogram_intervals(const Tensor& x, const Tensor* window,
+                                                   const SpectrogramParams& params) {
   SpectrogramParams exact = params;
   exact.power = 1.0;
   exact.nyquist = true;
@@ -97,7 +99,8 @@ inline std::vector<Interval> filtered_intervals(const Tensor& x, const Tensor* w
       for (std::size_t i = first; i < first + group; ++i) {
         most = {std::max(most.low, y[i].low), std::max(most.high, y[i].high)};
       }
-      const Interval least = {most.low - log.top - eps * std::abs(most.low), most.high - log.top + eps * std::abs(most.high)};
+      const Interval least = {most.low - log.top - eps * std::abs(most.low),
+                              most.high - log.top + eps * std::abs(most.high)};
       for (std::size_t i = first; i < first + group; ++i) {
         y[i] = {std::max(y[i].low, least.low), std::max(y[i].high, least.high)};
       }
@@ -105,14 +108,16 @@ inline std::vector<Interval> filtered_intervals(const Tensor& x, const Tensor* w
   }
   for (Interval& v : y) {
     const double a = log.post_mul * v.low + log.post_add, b = log.post_mul * v.high + log.post_add;
-    const double slack = 2 * eps * (std::abs(log.post_mul) * std::max(std::abs(v.low), std::abs(v.high)) + std::abs(log.post_add));
+    const double slack =
+        2 * eps * (std::abs(log.post_mul) * std::max(std::abs(v.low), std::abs(v.high)) + std::abs(log.post_add));
     v = {std::min(a, b) - slack, std::max(a, b) + slack};
   }
   return y;
 }
 
 // out, of either layout, lies in the intervals.
-inline void expect_inside(const Array& out, Layout layout, const std::vector<Interval>& bounds, const std::string& what) {
+inline void expect_inside(const Array& out, Layout layout, const std::vector<Interval>& bounds,
+                          const std::string& what) {
   const bool frame_major = layout == Layout::kFrameMajor;
   const std::int64_t rows = out.tensor().size(frame_major ? -1 : -2), frames = out.tensor().size(frame_major ? -2 : -1);
   ASSERT_EQ(out.numel(), static_cast<std::int64_t>(bounds.size())) << what;
@@ -121,7 +126,8 @@ inline void expect_inside(const Array& out, Layout layout, const std::vector<Int
     const double got = out.get(frame_major ? i : (item * rows + k) * frames + t).real();
     const Interval& want = bounds[static_cast<std::size_t>(i)];
     ASSERT_TRUE(got >= want.low && got <= want.high)
-        << what << ": " << got << " is not in [" << want.low << ", " << want.high << "], item " << item << " frame " << t << " row " << k;
+        << what << ": " << got << " is not in [" << want.low << ", " << want.high << "], item " << item << " frame "
+        << t << " row " << k;
   }
 }
 

@@ -28,14 +28,17 @@ std::int64_t smallest_prime_factor(std::int64_t n) {
 }
 
 // Sum of y[i] roots[i step mod total] by halves, whose rounding grows with log(count) and not with count.
-Complex dot(const Complex* y, const std::vector<Complex>& roots, std::int64_t first, std::int64_t count, std::int64_t step) {
-  if (count == 1) return y[first] * roots[static_cast<std::size_t>(first * step % static_cast<std::int64_t>(roots.size()))];
+Complex dot(const Complex* y, const std::vector<Complex>& roots, std::int64_t first, std::int64_t count,
+            std::int64_t step) {
+  if (count == 1)
+    return y[first] * roots[static_cast<std::size_t>(first * step % static_cast<std::int64_t>(roots.size()))];
   const std::int64_t half = count / 2;
   return dot(y, roots, first, half, step) + dot(y, roots, first + half, count - half, step);
 }
 
 // out[0..n) = DFT of x[0], x[stride], ...; roots[i] = exp(sign 2 pi i / total), total = n * stride.
-void dft_recursive(const Complex* x, std::int64_t stride, std::int64_t n, const std::vector<Complex>& roots, Complex* out) {
+void dft_recursive(const Complex* x, std::int64_t stride, std::int64_t n, const std::vector<Complex>& roots,
+                   Complex* out) {
   if (n == 1) {
     out[0] = x[0];
     return;
@@ -97,7 +100,8 @@ void store(const Tensor& t, std::int64_t offset, Complex value) {
   }
 }
 
-std::vector<Complex> padded_signal(const Tensor& x, std::int64_t item, std::int64_t pad, std::int64_t center, PadMode mode) {
+std::vector<Complex> padded_signal(const Tensor& x, std::int64_t item, std::int64_t pad, std::int64_t center,
+                                   PadMode mode) {
   const std::int64_t base = item_offset(x, 1, item), stride = x.stride(-1), length = x.size(-1);
   std::vector<Complex> zero_padded(static_cast<std::size_t>(length + 2 * pad));
   for (std::int64_t i = 0; i < length; ++i) zero_padded[static_cast<std::size_t>(pad + i)] = load(x, base + i * stride);
@@ -110,10 +114,11 @@ std::vector<Complex> padded_signal(const Tensor& x, std::int64_t item, std::int6
   return result;
 }
 
-std::vector<std::vector<Complex>> spectra(const Tensor& x, std::int64_t item, const FrameParams& params, const Framing& framing,
-                                          const std::vector<double>& window) {
+std::vector<std::vector<Complex>> spectra(const Tensor& x, std::int64_t item, const FrameParams& params,
+                                          const Framing& framing, const std::vector<double>& window) {
   const std::int64_t n_fft = framing.n_fft;
-  const std::vector<Complex> signal = padded_signal(x, item, params.pad, params.center ? n_fft / 2 : 0, params.pad_mode);
+  const std::vector<Complex> signal =
+      padded_signal(x, item, params.pad, params.center ? n_fft / 2 : 0, params.pad_mode);
   std::vector<std::vector<Complex>> result;
   for (std::int64_t t = 0; t < framing.frames; ++t) {
     const double exact_start = params.fractional_hop > 0 ? static_cast<double>(t) * params.fractional_hop : 0.0;
@@ -122,7 +127,9 @@ std::vector<std::vector<Complex>> spectra(const Tensor& x, std::int64_t item, co
     for (std::int64_t i = 0; i < n_fft; ++i) {
       // FrameTail::kCovers goes on past the end, over zeros.
       const bool inside = start + i < static_cast<std::int64_t>(signal.size());
-      if (inside) frame[static_cast<std::size_t>(i)] = signal[static_cast<std::size_t>(start + i)] * window[static_cast<std::size_t>(i)];
+      if (inside)
+        frame[static_cast<std::size_t>(i)] =
+            signal[static_cast<std::size_t>(start + i)] * window[static_cast<std::size_t>(i)];
     }
     result.push_back(dft(frame, -1));
   }

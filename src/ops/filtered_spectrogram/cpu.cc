@@ -91,7 +91,8 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
     for (std::int64_t first = block.first; first < block.first + block.count; first += L) {
       const std::int64_t count = std::min(L, block.first + block.count - first);
       const C* rows[L];
-      for (std::int64_t r = 0; r < L; ++r) rows[r] = r < count ? source.row(first + r, copies + r * row) : rows[r - 1];
+      for (std::int64_t r = 0; r < count; ++r) rows[r] = source.row(first + r, copies + r * row);
+      std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
       source.prefetch(first + L, L);
       spectrum.transform(rows, z);
       spectrum.bins(z, SquareSink<C>{v});
@@ -138,8 +139,8 @@ void finish(const FilteredSpectrogramJob& job, const std::vector<double>& maxima
 
 void Run(const FilteredSpectrogramJob& job) {
   const std::int64_t n_fft = job.framing.n_fft;
-  const bool clip = job.log.enabled && std::isfinite(job.log.top);
-  const bool affine = job.log.enabled && (job.log.post_mul != 1 || job.log.post_add != 0);
+  const bool clip = std::isfinite(job.log.top);
+  const bool affine = job.log.post_mul != 1 || job.log.post_add != 0;
   std::vector<double> maxima;
   if (clip) {
     maxima.resize(static_cast<std::size_t>(item_count(job.x.shape, 1) * blocks_per_item(job.framing.frames, kFramesPerTask)));

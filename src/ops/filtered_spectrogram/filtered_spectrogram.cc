@@ -13,15 +13,15 @@ namespace {
 constexpr const char* kOp = "filtered_spectrogram";
 
 void check_log(const LogParams& log) {
-  if (!log.enabled) return;
   for (double value : {log.scale, log.mul, log.add, log.floor, log.offset, log.post_mul, log.post_add}) {
     if (!std::isfinite(value)) fail_argument(kOp, "the logarithm's constants must be finite, got %g", value);
   }
+  if (!(log.top >= 0)) fail_argument(kOp, "top_db must be >= 0, got %g", log.top);
+  if (!log.enabled) return;
   if (log.floor < 0) fail_argument(kOp, "amin must be >= 0, got %g", log.floor);
   if (!(log.floor > 0) && !(log.add > 0)) {
     fail_argument(kOp, "amin must be > 0 where add is not, got amin = %g, add = %g", log.floor, log.add);
   }
-  if (!(log.top >= 0)) fail_argument(kOp, "top_db must be >= 0, got %g", log.top);
 }
 
 }  // namespace

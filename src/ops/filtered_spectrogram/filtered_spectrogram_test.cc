@@ -14,13 +14,13 @@ using namespace testing;
 
 std::string describe(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& p) {
   return std::string(dtype_name(x.dtype)) + " n_fft " + std::to_string(p.spectrogram.frames.n_fft) + " power " +
-         std::to_string(p.spectrogram.power) + " bands " + std::to_string(bank.bands()) + " log " + std::to_string(p.log.enabled) +
-         " floor " + std::to_string(p.log.floor) + " top " + std::to_string(p.log.top) + " layout " +
-         std::to_string(static_cast<int>(p.spectrogram.layout)) + " on " + simd_target();
+         std::to_string(p.spectrogram.power) + " bands " + std::to_string(bank.bands()) + " log " +
+         std::to_string(p.log.enabled) + " floor " + std::to_string(p.log.floor) + " top " + std::to_string(p.log.top) +
+         " layout " + std::to_string(static_cast<int>(p.spectrogram.layout)) + " on " + simd_target();
 }
 
-void run_and_check(const Tensor& x, const Tensor* window, const FilterBank& bank, const FilteredSpectrogramParams& params,
-                   const Placement& placement = {}) {
+void run_and_check(const Tensor& x, const Tensor* window, const FilterBank& bank,
+                   const FilteredSpectrogramParams& params, const Placement& placement = {}) {
   const Array out(real_of(x.dtype), filtered_spectrogram_shape(x, bank, params), placement);
   filtered_spectrogram(x, window, bank, params, out);
   out.expect_written_exactly(describe(x, bank, params));
@@ -68,9 +68,10 @@ TEST_P(FilteredSpectrogramTest, EveryPromisedSize) {
 TEST_P(FilteredSpectrogramTest, BanksPowersLogarithmsAndLayouts) {
   const double infinity = std::numeric_limits<double>::infinity();
   std::vector<LogParams> logs = {{}, decibels(2.0, 1e-10, infinity), decibels(2.0, 1e-3, 40.0)};
-  logs.push_back({.enabled = true, .scale = 1.0 / std::log(10.0), .mul = 5.0, .add = 1.0});             // log10(5 v + 1)
-  logs.push_back({.enabled = true, .add = 1e-6, .post_mul = 0.25, .post_add = 1.0});                    // ln(v + 1e-6)
-  logs.push_back({.enabled = true, .scale = 1.0 / std::log(10.0), .floor = 1e-10, .top = 8.0, .post_mul = 0.25, .post_add = 1.0});
+  logs.push_back({.enabled = true, .scale = 1.0 / std::log(10.0), .mul = 5.0, .add = 1.0});  // log10(5 v + 1)
+  logs.push_back({.enabled = true, .add = 1e-6, .post_mul = 0.25, .post_add = 1.0});         // ln(v + 1e-6)
+  logs.push_back(
+      {.enabled = true, .scale = 1.0 / std::log(10.0), .floor = 1e-10, .top = 8.0, .post_mul = 0.25, .post_add = 1.0});
   logs.push_back({.enabled = false, .top = 3.0, .post_mul = -2.0});
   logs[2].top_scope = TopScope::kPacked;
   logs[2].offset = -7.5;
@@ -92,7 +93,8 @@ TEST_P(FilteredSpectrogramTest, BanksPowersLogarithmsAndLayouts) {
               params.spectrogram.power = power;
               params.spectrogram.layout = layout;
               params.log = log;
-              run_and_check(x, Window("hann", n_fft).get(), bank, params, power == 2.0 ? Placement{} : Placement{{0, 1, 3, 2}, 1, 1, {}});
+              run_and_check(x, Window("hann", n_fft).get(), bank, params,
+                            power == 2.0 ? Placement{} : Placement{{0, 1, 3, 2}, 1, 1, {}});
               if (HasFatalFailure()) return;
             }
           }
@@ -105,7 +107,10 @@ TEST_P(FilteredSpectrogramTest, BanksPowersLogarithmsAndLayouts) {
 TEST_P(FilteredSpectrogramTest, MadmomsFront) {
   const Array x = Array(DType::kInt16, {44100}).randomize(61);
   FilteredSpectrogramParams params;
-  params.spectrogram.frames = {.n_fft = 2048, .pad_mode = PadMode::kConstant, .tail = FrameTail::kCovers, .fractional_hop = 441.0,
+  params.spectrogram.frames = {.n_fft = 2048,
+                               .pad_mode = PadMode::kConstant,
+                               .tail = FrameTail::kCovers,
+                               .fractional_hop = 441.0,
                                .input_scale = 1.0 / 32767};
   params.spectrogram.power = 1.0;
   params.spectrogram.nyquist = false;
@@ -136,7 +141,8 @@ TEST_P(FilteredSpectrogramTest, FrameCountsBatchThreadsAndStridesDoNotChangeBits
       }
       for (const int n : {2, 3}) {
         const Threads threads(n);
-        for (const Placement& place : {Placement{}, Placement{{2, 0, 1}, 1, 0, {}}, Placement{{1, 0, 2}, 2, 1, {0, 1, 2}}}) {
+        for (const Placement& place :
+             {Placement{}, Placement{{2, 0, 1}, 1, 0, {}}, Placement{{1, 0, 2}, 2, 1, {0, 1, 2}}}) {
           const Array got(DType::kFloat32, filtered_spectrogram_shape(x, bank, params), place);
           filtered_spectrogram(x, window.get(), bank, params, got);
           got.expect_written_exactly(describe(x, bank, params));
@@ -147,14 +153,16 @@ TEST_P(FilteredSpectrogramTest, FrameCountsBatchThreadsAndStridesDoNotChangeBits
         const Tensor single = item_view(x, item);
         const Array got(DType::kFloat32, filtered_spectrogram_shape(single, bank, params));
         filtered_spectrogram(single, window.get(), bank, params, got);
-        for (std::int64_t i = 0; i < got.numel(); ++i) ASSERT_EQ(got.bytes_of(i), want.bytes_of(item * got.numel() + i)) << n_fft;
+        for (std::int64_t i = 0; i < got.numel(); ++i)
+          ASSERT_EQ(got.bytes_of(i), want.bytes_of(item * got.numel() + i)) << n_fft;
       }
       if (std::isfinite(top)) continue;
       for (const std::int64_t count : kFrameCounts) {
         const Tensor part = last_axis_slice(item_view(x, 0), 5 * hop, n_fft + (count - 1) * hop);
         const Array got(DType::kFloat32, filtered_spectrogram_shape(part, bank, params));
         filtered_spectrogram(part, window.get(), bank, params, got);
-        for (std::int64_t i = 0; i < got.numel(); ++i) ASSERT_EQ(got.bytes_of(i), want.bytes_of(5 * bands + i)) << n_fft;
+        for (std::int64_t i = 0; i < got.numel(); ++i)
+          ASSERT_EQ(got.bytes_of(i), want.bytes_of(5 * bands + i)) << n_fft;
       }
     }
   }

@@ -18,7 +18,8 @@ double log_value(double v, const LogParams& log) {
 // What is below its group's maximum by more than `top` is raised to that. values: C-contiguous.
 void limit_range(std::vector<double>& values, std::size_t group, double top) {
   for (std::size_t first = 0; first < values.size(); first += group) {
-    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first), end = begin + static_cast<std::ptrdiff_t>(group);
+    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first),
+               end = begin + static_cast<std::ptrdiff_t>(group);
     const double least = *std::max_element(begin, end) - top;
     for (auto v = begin; v != end; ++v) *v = std::max(*v, least);
   }

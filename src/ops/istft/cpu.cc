@@ -232,7 +232,7 @@ void run_lanes(const IstftJob& job) {
       const std::int64_t count = std::min(L, t1 + 1 - t);
       const C* rows[L];
       source.get(t, count, copy, rows);
-      for (std::int64_t r = count; r < L; ++r) rows[r] = rows[r - 1];
+      std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
       inverse.run(rows, work, results, count);
       for (std::int64_t r = 0; r < count; ++r) sum.add(t + r, results[r]);
     }

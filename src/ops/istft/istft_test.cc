@@ -15,10 +15,11 @@ namespace {
 using namespace testing;
 
 std::string describe(const Tensor& spec, const IstftParams& p) {
-  return std::string(dtype_name(spec.dtype)) + " n_fft " + std::to_string(p.n_fft) + " hop " + std::to_string(p.hop_length) + " win " +
-         std::to_string(p.win_length) + " frames " + std::to_string(spec.size(p.layout == Layout::kFrameMajor ? -2 : -1)) + " center " +
-         std::to_string(p.center) + " normalized " + std::to_string(p.normalized) + " onesided " + std::to_string(p.onesided) +
-         " length " + std::to_string(p.length) + " edge " + std::to_string(static_cast<int>(p.edge)) + " layout " +
+  return std::string(dtype_name(spec.dtype)) + " n_fft " + std::to_string(p.n_fft) + " hop " +
+         std::to_string(p.hop_length) + " win " + std::to_string(p.win_length) + " frames " +
+         std::to_string(spec.size(p.layout == Layout::kFrameMajor ? -2 : -1)) + " center " + std::to_string(p.center) +
+         " normalized " + std::to_string(p.normalized) + " onesided " + std::to_string(p.onesided) + " length " +
+         std::to_string(p.length) + " edge " + std::to_string(static_cast<int>(p.edge)) + " layout " +
          std::to_string(static_cast<int>(p.layout)) + " on " + simd_target();
 }
 
@@ -29,7 +30,8 @@ Array spectrum(DType dtype, std::int64_t items, std::int64_t bins, std::int64_t 
 }
 
 // For each sample, what an error of 1 in every sample of every frame can make of it: sum_t |w| / envelope.
-std::vector<double> amplification(const Window& window, const IstftParams& p, std::int64_t frames, std::int64_t samples) {
+std::vector<double> amplification(const Window& window, const IstftParams& p, std::int64_t frames,
+                                  std::int64_t samples) {
   const std::int64_t win = p.win_length == 0 ? p.n_fft : p.win_length;
   std::vector<double> sum(static_cast<std::size_t>(samples)), envelope(static_cast<std::size_t>(samples));
   const std::int64_t first = p.center ? p.n_fft / 2 : 0;
@@ -49,9 +51,11 @@ std::vector<double> amplification(const Window& window, const IstftParams& p, st
 void expect_matches_reference(const Tensor& spec, const Window& window, const IstftParams& params, const Array& out) {
   const Array want(is_complex(out.tensor().dtype) ? DType::kComplex128 : DType::kFloat64, istft_shape(spec, params));
   istft_reference(spec, window.get(), params, want);
-  const std::int64_t frames = spec.size(params.layout == Layout::kFrameMajor ? -2 : -1), samples = want.tensor().size(-1);
+  const std::int64_t frames = spec.size(params.layout == Layout::kFrameMajor ? -2 : -1),
+                     samples = want.tensor().size(-1);
   const std::vector<double> amplified = amplification(window, params, frames, samples);
-  // Spectra are uniform in the square of side 2, so no frame's norm exceeds sqrt(2 n_fft), nor a sample's share sqrt(2 / n_fft).
+  // Spectra are uniform in the square of side 2, so no frame's norm exceeds sqrt(2 n_fft), nor a sample's share sqrt(2
+  // / n_fft).
   const double eps = unit(spec.dtype), scale = params.normalized ? std::sqrt(static_cast<double>(params.n_fft)) : 1.0;
   const double norm = scale * std::sqrt(2.0 / static_cast<double>(params.n_fft));
   const double frame_error = norm * transform_error(params.n_fft, eps);
@@ -76,7 +80,8 @@ MELISMA_ON_EVERY_SIMD_TARGET(IstftTest);
 
 TEST_P(IstftTest, EveryPromisedSize) {
   for (const std::int64_t n_fft : promised_sizes()) {
-    const IstftParams params{.n_fft = n_fft, .hop_length = std::max<std::int64_t>(1, n_fft / 4), .edge = EdgePolicy::kZero};
+    const IstftParams params{
+        .n_fft = n_fft, .hop_length = std::max<std::int64_t>(1, n_fft / 4), .edge = EdgePolicy::kZero};
     const Window window("hann", n_fft);
     for (const DType dtype : {DType::kComplex64, DType::kComplex128}) {
       const Array spec = spectrum(dtype, 1, n_fft / 2 + 1, 6, params.layout);
@@ -99,7 +104,8 @@ TEST_P(IstftTest, EveryModeLengthAndPolicy) {
       for (const std::int64_t frames : {1, 2, 5, 18}) {
         for (const bool center : {true, false}) {
           const std::int64_t full = n_fft + hop * (frames - 1) - (center ? n_fft / 2 * 2 : 0);
-          for (const std::int64_t length : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1}, full / 2, full + 1, full + n_fft + 50}) {
+          for (const std::int64_t length :
+               {std::int64_t{-1}, std::int64_t{0}, std::int64_t{1}, full / 2, full + 1, full + n_fft + 50}) {
             if (length < 0 && full < 1) continue;
             for (const EdgePolicy edge : {EdgePolicy::kZero, EdgePolicy::kClamp}) {
               for (const Layout layout : {Layout::kFrequencyMajor, Layout::kFrameMajor}) {
@@ -160,7 +166,8 @@ TEST_P(IstftTest, BatchThreadsAndLayoutsDoNotChangeBits) {
         const Tensor single = item_view(spec, item);
         const Array got(DType::kFloat32, istft_shape(single, params));
         istft(single, window.get(), params, got);
-        for (std::int64_t i = 0; i < samples; ++i) ASSERT_EQ(got.bytes_of(i), one.bytes_of(item * samples + i)) << n_fft;
+        for (std::int64_t i = 0; i < samples; ++i)
+          ASSERT_EQ(got.bytes_of(i), one.bytes_of(item * samples + i)) << n_fft;
       }
       for (const Placement& place : {Placement{}, Placement{{1, 2, 0}, 1, 0, {1}}, Placement{{}, 3, 2, {0, 2}}}) {
         const Array strided = copy_of(spec, DType::kComplex64, place);
@@ -185,6 +192,28 @@ TEST_P(IstftTest, BatchThreadsAndLayoutsDoNotChangeBits) {
   }
 }
 
+TEST_P(IstftTest, FramesDoNotLeakIntoEachOther) {
+  for (const std::int64_t n_fft : {15, 20, 64, 512}) {
+    const std::int64_t hop = n_fft + n_fft / 3 + 1, frames = 400, bins = n_fft / 2 + 1;  // gaps
+    const IstftParams params{.n_fft = n_fft, .hop_length = hop, .center = false, .edge = EdgePolicy::kZero};
+    Array spec = spectrum(DType::kComplex64, 1, bins, frames, params.layout);
+    for (std::int64_t k = 0; k < bins; ++k) {
+      for (std::int64_t t = 0; t < frames; t += 2) spec.set(k * frames + t, std::numeric_limits<double>::quiet_NaN());
+    }
+    for (const int n : {1, 3}) {
+      const Threads threads(n);
+      const Array out(DType::kFloat32, istft_shape(spec, params));
+      istft(spec, nullptr, params, out);
+      for (std::int64_t i = 0; i < out.numel(); ++i) {
+        const bool gap = i % hop >= n_fft, poisoned = i / hop % 2 == 0;
+        const double y = out.get(i).real();
+        ASSERT_TRUE(gap ? y == 0.0 : std::isnan(y) == poisoned)
+            << n_fft << ", " << n << " threads, sample " << i << ": " << y;
+      }
+    }
+  }
+}
+
 TEST_P(IstftTest, RoundTripWithin4e6) {
   for (const std::int64_t n_fft : promised_sizes()) {
     const std::int64_t hop = std::max<std::int64_t>(1, n_fft / 4), length = std::max<std::int64_t>(3 * n_fft, 40) + 3;
@@ -199,7 +228,8 @@ TEST_P(IstftTest, RoundTripWithin4e6) {
     istft(spec, window.get(), params, back);
     // The last hop - 1 samples may lie beyond the last frame's start by more than half a frame.
     const std::int64_t covered = std::min(length, (spec.tensor().size(-1) - 1) * hop + 1);
-    for (std::int64_t i = 0; i < covered; ++i) ASSERT_NEAR(back.get(i).real(), x.get(i).real(), 4e-6) << n_fft << " sample " << i;
+    for (std::int64_t i = 0; i < covered; ++i)
+      ASSERT_NEAR(back.get(i).real(), x.get(i).real(), 4e-6) << n_fft << " sample " << i;
   }
 }
 
@@ -209,14 +239,16 @@ TEST(IstftErrors, VanishingEnvelope) {
   const Window hann("hann", 400);
   const Array out(DType::kFloat32, istft_shape(spec, params));
   // A periodic Hann window starts with 0, so that sample 0 cannot be recovered.
-  expect_error(ErrorKind::kInvalidArgument, "istft", {"window", "sample 0", "edge"}, [&] { istft(spec, hann.get(), params, out); });
+  expect_error(ErrorKind::kInvalidArgument, "istft", {"window", "sample 0", "edge"},
+               [&] { istft(spec, hann.get(), params, out); });
   EXPECT_TRUE(out.untouched());
   params.edge = EdgePolicy::kZero;
   istft(spec, hann.get(), params, out);
   EXPECT_EQ(out.get(0).real(), 0.0);
   params = {.n_fft = 400, .hop_length = 500, .center = false};  // gaps between frames
   const Array gaps(DType::kFloat32, istft_shape(spec, params));
-  expect_error(ErrorKind::kInvalidArgument, "istft", {"window", "sample 400"}, [&] { istft(spec, nullptr, params, gaps); });
+  expect_error(ErrorKind::kInvalidArgument, "istft", {"window", "sample 400"},
+               [&] { istft(spec, nullptr, params, gaps); });
   params.length = 400;  // the gap is not asked for
   const Array before(DType::kFloat32, istft_shape(spec, params));
   istft(spec, nullptr, params, before);
@@ -252,7 +284,8 @@ TEST(IstftErrors, NameOperatorArgumentAndValue) {
   expect_error(ErrorKind::kInvalidArgument, "istft", {"frame", "0"}, shape_of(none));
   const Array complex_out(DType::kComplex64, {1, 900}), double_out(DType::kFloat64, {1, 900});
   expect_error(ErrorKind::kInvalidArgument, "istft", {"onesided"}, [&] { istft(spec, nullptr, good, complex_out); });
-  expect_error(ErrorKind::kInvalidType, "istft", {"out", "float32", "float64"}, [&] { istft(spec, nullptr, good, double_out); });
+  expect_error(ErrorKind::kInvalidType, "istft", {"out", "float32", "float64"},
+               [&] { istft(spec, nullptr, good, double_out); });
   EXPECT_TRUE(out.untouched());
 }
 

@@ -48,14 +48,15 @@ void istft_reference(const Tensor& spec, const Tensor* window, const IstftParams
   std::vector<double> envelope(static_cast<std::size_t>(whole));
   for (std::int64_t t = 0; t < frames; ++t) {
     for (std::int64_t i = 0; i < n_fft; ++i) {
-      envelope[static_cast<std::size_t>(t * hop + i)] += w[static_cast<std::size_t>(i)] * w[static_cast<std::size_t>(i)];
+      envelope[static_cast<std::size_t>(t * hop + i)] +=
+          w[static_cast<std::size_t>(i)] * w[static_cast<std::size_t>(i)];
     }
   }
   for (std::int64_t i = first; i < std::min(whole, first + samples) && params.edge == EdgePolicy::kError; ++i) {
     const double e = envelope[static_cast<std::size_t>(i)];
     if (e < kLeastEnvelope) {
-      fail_argument(op, "window must overlap to at least %g at every sample, got %g at sample %" PRId64, kLeastEnvelope, e,
-                    i - first);
+      fail_argument(op, "window must overlap to at least %g at every sample, got %g at sample %" PRId64, kLeastEnvelope,
+                    e, i - first);
     }
   }
 
@@ -70,7 +71,8 @@ void istft_reference(const Tensor& spec, const Tensor* window, const IstftParams
       }
       const std::vector<Complex> frame = inverse_frame(std::move(column), n_fft, complex_result, scale);
       for (std::int64_t i = 0; i < n_fft; ++i) {
-        sum[static_cast<std::size_t>(t * hop + i)] += frame[static_cast<std::size_t>(i)] * w[static_cast<std::size_t>(i)];
+        sum[static_cast<std::size_t>(t * hop + i)] +=
+            frame[static_cast<std::size_t>(i)] * w[static_cast<std::size_t>(i)];
       }
     }
     const std::int64_t out_base = item_offset(out, 1, item);
@@ -80,7 +82,8 @@ void istft_reference(const Tensor& spec, const Tensor* window, const IstftParams
         const double e = envelope[static_cast<std::size_t>(first + n)];
         const bool vanishes = e < kLeastEnvelope;
         if (!vanishes) y = sum[static_cast<std::size_t>(first + n)] / e;
-        if (vanishes && params.edge == EdgePolicy::kClamp) y = sum[static_cast<std::size_t>(first + n)] / kLeastEnvelope;
+        if (vanishes && params.edge == EdgePolicy::kClamp)
+          y = sum[static_cast<std::size_t>(first + n)] / kLeastEnvelope;
       }
       reference::store(out, out_base + n * out.stride(-1), y);
     }

@@ -48,7 +48,8 @@ void run_lanes(const SpectrogramJob& job) {
     for (std::int64_t first = block.first; first < block.first + block.count; first += L) {
       const std::int64_t count = std::min(L, block.first + block.count - first);
       const C* rows[L];
-      for (std::int64_t r = 0; r < L; ++r) rows[r] = r < count ? source.row(first + r, copies + r * row) : rows[r - 1];
+      for (std::int64_t r = 0; r < count; ++r) rows[r] = source.row(first + r, copies + r * row);
+      std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
       source.prefetch(first + L, L);
       spectrum.transform(rows, z);
       spectrum.bins(z, SquareSink<C>{v});

@@ -13,12 +13,14 @@ namespace {
 using namespace testing;
 
 std::string describe(const Tensor& x, const SpectrogramParams& p) {
-  return std::string(dtype_name(x.dtype)) + " n_fft " + std::to_string(p.frames.n_fft) + " hop " + std::to_string(p.frames.hop_length) +
-         " power " + std::to_string(p.power) + " norm " + std::to_string(static_cast<int>(p.norm)) + " nyquist " +
-         std::to_string(p.nyquist) + " layout " + std::to_string(static_cast<int>(p.layout)) + " on " + simd_target();
+  return std::string(dtype_name(x.dtype)) + " n_fft " + std::to_string(p.frames.n_fft) + " hop " +
+         std::to_string(p.frames.hop_length) + " power " + std::to_string(p.power) + " norm " +
+         std::to_string(static_cast<int>(p.norm)) + " nyquist " + std::to_string(p.nyquist) + " layout " +
+         std::to_string(static_cast<int>(p.layout)) + " on " + simd_target();
 }
 
-void run_and_check(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Placement& placement = {}) {
+void run_and_check(const Tensor& x, const Tensor* window, const SpectrogramParams& params,
+                   const Placement& placement = {}) {
   const Array out(real_of(x.dtype), spectrogram_shape(x, params), placement);
   spectrogram(x, window, params, out);
   out.expect_written_exactly(describe(x, params));
@@ -54,7 +56,8 @@ TEST_P(SpectrogramTest, PowersNormsAndLayouts) {
               SpectrogramParams params{{.n_fft = n_fft, .hop_length = n_fft / 3 + 1}, power, norm, nyquist, layout};
               params.frames.pad = n_fft % 2;
               params.frames.input_scale = dtype == DType::kInt16 ? 1.0 / 32768 : 1.0;
-              run_and_check(x, Window("hamming", n_fft).get(), params, nyquist ? Placement{} : Placement{{0, 2, 1}, 1, 3, {}});
+              run_and_check(x, Window("hamming", n_fft).get(), params,
+                            nyquist ? Placement{} : Placement{{0, 2, 1}, 1, 3, {}});
               if (HasFatalFailure()) return;
             }
           }
@@ -66,7 +69,8 @@ TEST_P(SpectrogramTest, PowersNormsAndLayouts) {
 
 TEST_P(SpectrogramTest, FrameCountsBatchThreadsAndStridesDoNotChangeBits) {
   for (const std::int64_t n_fft : {7, 20, 64, 400, 512, 1103}) {
-    SpectrogramParams params{.frames = {.n_fft = n_fft, .hop_length = n_fft / 4 + 1, .center = false}, .layout = Layout::kFrameMajor};
+    SpectrogramParams params{.frames = {.n_fft = n_fft, .hop_length = n_fft / 4 + 1, .center = false},
+                             .layout = Layout::kFrameMajor};
     const Window window("hann", n_fft);
     const std::int64_t hop = params.frames.hop_length, frames = 300;
     const Array x = Array(DType::kFloat32, {2, n_fft + (frames - 1) * hop}).randomize(41);
@@ -137,9 +141,11 @@ TEST(SpectrogramErrors, NameOperatorArgumentAndValue) {
   const Tensor zero_window(const_cast<float*>(zeros.data()), DType::kFloat32, {401});
   SpectrogramParams normed = good;
   normed.norm = SpectrumNorm::kWindow;
-  expect_error(ErrorKind::kInvalidArgument, "spectrogram", {"window"}, [&] { spectrogram(x, &zero_window, normed, out); });
+  expect_error(ErrorKind::kInvalidArgument, "spectrogram", {"window"},
+               [&] { spectrogram(x, &zero_window, normed, out); });
   const Array complex(DType::kComplex64, {1000});
-  expect_error(ErrorKind::kInvalidType, "spectrogram", {"input", "complex64"}, [&] { spectrogram_shape(complex, good); });
+  expect_error(ErrorKind::kInvalidType, "spectrogram", {"input", "complex64"},
+               [&] { spectrogram_shape(complex, good); });
   EXPECT_TRUE(out.untouched());
 }
 

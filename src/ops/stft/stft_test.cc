@@ -14,12 +14,13 @@ using namespace testing;
 
 std::string describe(const Tensor& x, const StftParams& p) {
   const FrameParams& f = p.frames;
-  return std::string(dtype_name(x.dtype)) + " length " + std::to_string(x.size(-1)) + " n_fft " + std::to_string(f.n_fft) + " hop " +
-         std::to_string(f.hop_length) + " win " + std::to_string(f.win_length) + " center " + std::to_string(f.center) + " mode " +
-         std::to_string(static_cast<int>(f.pad_mode)) + " pad " + std::to_string(f.pad) + " tail " +
-         std::to_string(static_cast<int>(f.tail)) + " fractional " + std::to_string(f.fractional_hop) + " normalized " +
-         std::to_string(p.normalized) + " onesided " + std::to_string(p.onesided) + " nyquist " + std::to_string(p.nyquist) +
-         " layout " + std::to_string(static_cast<int>(p.layout)) + " on " + simd_target();
+  return std::string(dtype_name(x.dtype)) + " length " + std::to_string(x.size(-1)) + " n_fft " +
+         std::to_string(f.n_fft) + " hop " + std::to_string(f.hop_length) + " win " + std::to_string(f.win_length) +
+         " center " + std::to_string(f.center) + " mode " + std::to_string(static_cast<int>(f.pad_mode)) + " pad " +
+         std::to_string(f.pad) + " tail " + std::to_string(static_cast<int>(f.tail)) + " fractional " +
+         std::to_string(f.fractional_hop) + " normalized " + std::to_string(p.normalized) + " onesided " +
+         std::to_string(p.onesided) + " nyquist " + std::to_string(p.nyquist) + " layout " +
+         std::to_string(static_cast<int>(p.layout)) + " on " + simd_target();
 }
 
 // Every element of out against the two-sided reference, each frame within the error that its own norm allows: a silent
@@ -100,7 +101,8 @@ TEST_P(StftTest, EveryModeAndLayout) {
           for (int sides = 0; sides < 3; ++sides) {  // one, one without Nyquist, two
             if ((sides < 2 && is_complex(dtype)) || (sides == 1 && n_fft % 2 != 0)) continue;
             for (const Layout layout : {Layout::kFrequencyMajor, Layout::kFrameMajor}) {
-              StftParams params{{.n_fft = n_fft, .hop_length = n_fft / 3 + 1}, normalized, sides < 2, sides != 1, layout};
+              StftParams params{
+                  {.n_fft = n_fft, .hop_length = n_fft / 3 + 1}, normalized, sides < 2, sides != 1, layout};
               params.frames.center = mode >= 0;
               if (mode >= 0) params.frames.pad_mode = static_cast<PadMode>(mode);
               params.frames.win_length = n_fft - n_fft / 3;
@@ -122,8 +124,13 @@ TEST_P(StftTest, FrameTailsPadsAndScales) {
         for (const double fractional : {0.0, 1.0, 44.1, 441.0, 1000.3}) {
           const Array x = Array(DType::kInt16, {length}).randomize(3);
           StftParams params;
-          params.frames = {.n_fft = n_fft, .hop_length = 37, .center = center, .pad_mode = PadMode::kConstant,
-                           .tail = FrameTail::kCovers, .fractional_hop = fractional, .input_scale = 1.0 / 32768};
+          params.frames = {.n_fft = n_fft,
+                           .hop_length = 37,
+                           .center = center,
+                           .pad_mode = PadMode::kConstant,
+                           .tail = FrameTail::kCovers,
+                           .fractional_hop = fractional,
+                           .input_scale = 1.0 / 32768};
           run_and_check(x, Window("hann", n_fft).get(), params, native(params, 2));
           if (HasFatalFailure()) return;
         }
@@ -133,7 +140,8 @@ TEST_P(StftTest, FrameTailsPadsAndScales) {
           if (length + 2 * pad <= n_fft / 2) continue;
           const Array x = Array(DType::kFloat32, {length}).randomize(4);
           StftParams params;
-          params.frames = {.n_fft = n_fft, .hop_length = 11, .pad_mode = static_cast<PadMode>(mode), .pad = pad, .input_scale = 3.0};
+          params.frames = {
+              .n_fft = n_fft, .hop_length = 11, .pad_mode = static_cast<PadMode>(mode), .pad = pad, .input_scale = 3.0};
           run_and_check(x, nullptr, params, native(params, 2));
           if (HasFatalFailure()) return;
         }
@@ -144,7 +152,8 @@ TEST_P(StftTest, FrameTailsPadsAndScales) {
 
 TEST_P(StftTest, HopsFromOneToBeyondTheFrame) {
   for (const std::int64_t n_fft : {1, 5, 16, 20, 64, 480, 512, 1024}) {
-    for (const std::int64_t hop : {std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, n_fft, n_fft + 1, 3 * n_fft + 2}) {
+    for (const std::int64_t hop :
+         {std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, n_fft, n_fft + 1, 3 * n_fft + 2}) {
       StftParams params{.frames = {.n_fft = n_fft, .hop_length = hop, .center = false}};
       const Array x = Array(DType::kFloat32, {n_fft + 20 * std::min<std::int64_t>(hop, n_fft + 5)}).randomize(5);
       run_and_check(x, Window("blackman", n_fft).get(), params, native(params, 2));
@@ -156,7 +165,8 @@ TEST_P(StftTest, HopsFromOneToBeyondTheFrame) {
 TEST_P(StftTest, EachFrameHasTheSameBitsInAnyCompany) {
   for (const std::int64_t n_fft : {1, 7, 16, 17, 20, 64, 400, 480, 512, 1024, 1103, 2048}) {
     const std::int64_t hop = n_fft / 3 + 1;
-    const StftParams params{.frames = {.n_fft = n_fft, .hop_length = hop, .center = false}, .layout = Layout::kFrameMajor};
+    const StftParams params{.frames = {.n_fft = n_fft, .hop_length = hop, .center = false},
+                            .layout = Layout::kFrameMajor};
     const Window window("hann", n_fft);
     for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
       const Array x = Array(dtype, {n_fft + 32 * hop}).randomize(11);
@@ -199,7 +209,8 @@ TEST_P(StftTest, BatchAndThreadsDoNotChangeBits) {
       const Tensor single = item_view(item_view(x, item / 3), item % 3);
       const Array got(DType::kComplex64, stft_shape(single, params));
       stft(single, window.get(), params, got);
-      for (std::int64_t i = 0; i < got.numel(); ++i) ASSERT_EQ(got.bytes_of(i), one.bytes_of(item * got.numel() + i)) << n_fft;
+      for (std::int64_t i = 0; i < got.numel(); ++i)
+        ASSERT_EQ(got.bytes_of(i), one.bytes_of(item * got.numel() + i)) << n_fft;
     }
   }
 }
@@ -249,7 +260,8 @@ TEST_P(StftTest, BroadcastInput) {
 
 TEST_P(StftTest, FramesDoNotLeakIntoEachOther) {
   for (const std::int64_t n_fft : {16, 20, 64, 400, 1024, 1103}) {
-    const StftParams params{.frames = {.n_fft = n_fft, .hop_length = n_fft, .center = false}, .layout = Layout::kFrameMajor};
+    const StftParams params{.frames = {.n_fft = n_fft, .hop_length = n_fft, .center = false},
+                            .layout = Layout::kFrameMajor};
     Array x(DType::kFloat32, {20 * n_fft});
     for (std::int64_t i = 0; i < x.numel(); ++i) {
       const std::int64_t frame = i / n_fft;
@@ -313,17 +325,21 @@ TEST(StftErrors, NameOperatorArgumentAndValue) {
   bad(kArgument, {"reflect", "1000"}, [](StftParams& p) { p.frames = {.n_fft = 2000, .hop_length = 1}; });
   bad(kArgument, {"circular", "1000"},
       [](StftParams& p) { p.frames = {.n_fft = 2002, .hop_length = 1, .pad_mode = PadMode::kCircular}; });
-  bad(kArgument, {"n_fft", "1001", "1000"}, [](StftParams& p) { p.frames = {.n_fft = 1001, .hop_length = 1, .center = false}; });
+  bad(kArgument, {"n_fft", "1001", "1000"},
+      [](StftParams& p) { p.frames = {.n_fft = 1001, .hop_length = 1, .center = false}; });
   bad(kArgument, {"nyquist"}, [](StftParams& p) { p.nyquist = p.onesided = false; });
 
-  expect_error(kArgument, "stft", {"input"}, [&] { stft(Tensor(x.tensor().data, DType::kFloat32, {}), nullptr, good, out); });
+  expect_error(kArgument, "stft", {"input"},
+               [&] { stft(Tensor(x.tensor().data, DType::kFloat32, {}), nullptr, good, out); });
   expect_error(kArgument, "stft", {"input"}, [&] { stft(Tensor(nullptr, DType::kFloat32, {0}), nullptr, good, out); });
   expect_error(kArgument, "stft", {"onesided"}, [&] { stft_shape(Tensor(nullptr, DType::kComplex64, {1000}), good); });
-  const Array complex_window(DType::kComplex64, {400}), two_d(DType::kFloat32, {1, 400}), wrong(DType::kComplex128, {201, 7});
+  const Array complex_window(DType::kComplex64, {400}), two_d(DType::kFloat32, {1, 400}),
+      wrong(DType::kComplex128, {201, 7});
   const auto with_window = [&](const Array& w) { return [&] { stft(x, &w.tensor(), good, out); }; };
   expect_error(ErrorKind::kInvalidType, "stft", {"window", "complex64"}, with_window(complex_window));
   expect_error(kArgument, "stft", {"window", "2-D"}, with_window(two_d));
-  expect_error(ErrorKind::kInvalidType, "stft", {"out", "complex64", "complex128"}, [&] { stft(x, nullptr, good, wrong); });
+  expect_error(ErrorKind::kInvalidType, "stft", {"out", "complex64", "complex128"},
+               [&] { stft(x, nullptr, good, wrong); });
   EXPECT_TRUE(out.untouched());
 }
 
@@ -343,7 +359,8 @@ TEST(StftLarge, OffsetsBeyond32Bits) {
   float value = 1.0f;
   Tensor x(&value, DType::kFloat32, {(std::int64_t{1} << 32) + 5});
   x.strides[0] = 0;
-  const StftParams params{.frames = {.n_fft = 64, .hop_length = std::int64_t{1} << 28, .center = false}, .layout = Layout::kFrameMajor};
+  const StftParams params{.frames = {.n_fft = 64, .hop_length = std::int64_t{1} << 28, .center = false},
+                          .layout = Layout::kFrameMajor};
   const Array out(DType::kComplex64, stft_shape(x, params));
   ASSERT_EQ(out.tensor().size(0), 16);
   stft(x, nullptr, params, out);

@@ -1,0 +1,122 @@
+#include "arrays.h"
+
+#include <string>
+#include <utility>
+
+#include "melisma/error.h"
+#include "melisma/runtime.h"
+
+namespace melisma::python {
+namespace {
+
+DType dtype_of(nb::dlpack::dtype type, const char* op, const char* argument) {
+  using Code = nb::dlpack::dtype_code;
+  if (type.lanes == 1) {
+    if (type.code == static_cast<std::uint8_t>(Code::Int) && type.bits == 16) return DType::kInt16;
+    if (type.code == static_cast<std::uint8_t>(Code::Float) && type.bits == 32) return DType::kFloat32;
+    if (type.code == static_cast<std::uint8_t>(Code::Float) && type.bits == 64) return DType::kFloat64;
+    if (type.code == static_cast<std::uint8_t>(Code::Complex) && type.bits == 64) return DType::kComplex64;
+    if (type.code == static_cast<std::uint8_t>(Code::Complex) && type.bits == 128) return DType::kComplex128;
+  }
+  const char* kind = type.code == static_cast<std::uint8_t>(Code::Int)       ? "int"
+                     : type.code == static_cast<std::uint8_t>(Code::UInt)    ? "uint"
+                     : type.code == static_cast<std::uint8_t>(Code::Float)   ? "float"
+                     : type.code == static_cast<std::uint8_t>(Code::Complex) ? "complex"
+                                                                              : "bool or other, bits ";
+  throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
+                                           " must be int16, float32, float64, complex64 or complex128, got " + kind +
+                                           std::to_string(type.bits));
+}
+
+nb::dlpack::dtype to_dlpack(DType type) {
+  using Code = nb::dlpack::dtype_code;
+  const Code code = type == DType::kInt16 ? Code::Int : is_complex(type) ? Code::Complex : Code::Float;
+  return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * dtype_size(type)), 1};
+}
+
+ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argument) {
+  if (array.ndim() > static_cast<std::size_t>(kMaxDims)) {
+    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " + std::to_string(kMaxDims) +
+                                                 " dimensions, got " + std::to_string(array.ndim()));
+  }
+  Tensor tensor;
+  tensor.data = const_cast<void*>(array.data());
+  tensor.dtype = dtype_of(array.dtype(), op, argument);
+  tensor.shape.ndim = static_cast<int>(array.ndim());
+  for (std::size_t axis = 0; axis < array.ndim(); ++axis) {
+    tensor.shape.dims[axis] = static_cast<std::int64_t>(array.shape(axis));
+    tensor.strides[axis] = array.stride(axis);
+  }
+  return {std::move(array), tensor};
+}
+
+[[noreturn]] void refuse(nb::handle object, const char* op, const char* argument) {
+  const std::string type = nb::cast<std::string>(nb::str(object.type().attr("__name__")));
+  throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
+                                           " must be an array of native-endian int16, float32, float64, complex64 or "
+                                           "complex128, got " + type);
+}
+
+// First and last byte of a tensor's memory.
+std::pair<const char*, const char*> extent(const Tensor& t) {
+  const std::int64_t size = static_cast<std::int64_t>(dtype_size(t.dtype));
+  std::int64_t low = 0, high = 0;
+  for (int axis = 0; axis < t.ndim(); ++axis) {
+    const std::int64_t reach = (t.size(axis) - 1) * t.stride(axis);
+    (reach < 0 ? low : high) += reach;
+  }
+  const char* data = static_cast<const char*>(t.data);
+  return {data + low * size, data + (high + 1) * size};
+}
+
+}  // namespace
+
+ArrayView view(nb::handle object, const char* op, const char* argument) {
+  nb::ndarray<nb::ro> array;
+  if (!nb::try_cast(object, array, false)) refuse(object, op, argument);
+  return make_view(std::move(array), op, argument);
+}
+
+ArrayView writable_view(nb::handle object, const char* op, const char* argument) {
+  nb::ndarray<> array;
+  if (!nb::try_cast(object, array, false)) {
+    nb::ndarray<nb::ro> readable;
+    if (nb::try_cast(object, readable, false)) {
+      throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must be writable, got a read-only array");
+    }
+    refuse(object, op, argument);
+  }
+  return make_view(nb::ndarray<nb::ro>(array), op, argument);
+}
+
+NewArray new_array(const Shape& shape, DType dtype, bool swapped) {
+  const std::int64_t count = shape.numel();
+  if (count > static_cast<std::int64_t>((std::uint64_t{1} << 62) / dtype_size(dtype))) {
+    throw Error(ErrorKind::kOutOfMemory, "a result of " + std::to_string(count) + " elements does not fit in memory");
+  }
+  void* data = allocate_result(static_cast<std::size_t>(count) * dtype_size(dtype));
+  nb::capsule owner(data, [](void* block) noexcept { release_result(block); });
+  Tensor tensor(data, dtype, shape);
+  if (swapped && shape.ndim >= 2) {
+    const std::size_t last = static_cast<std::size_t>(shape.ndim) - 1;
+    tensor.strides[last] = shape[-2];
+    tensor.strides[last - 1] = 1;
+  }
+  std::size_t dims[kMaxDims];
+  for (int axis = 0; axis < shape.ndim; ++axis) dims[axis] = static_cast<std::size_t>(shape[axis]);
+  nb::ndarray<nb::numpy> array(data, static_cast<std::size_t>(shape.ndim), dims, owner, tensor.strides.data(), to_dlpack(dtype));
+  return {nb::cast(array, nb::rv_policy::reference), tensor};
+}
+
+bool overlap(const Tensor& a, const Tensor& b) {
+  for (const Tensor* t : {&a, &b}) {
+    for (int axis = 0; axis < t->ndim(); ++axis) {
+      if (t->size(axis) == 0) return false;
+    }
+  }
+  const auto [a0, a1] = extent(a);
+  const auto [b0, b1] = extent(b);
+  return a0 < b1 && b0 < a1;
+}
+
+}  // namespace melisma::python

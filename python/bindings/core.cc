@@ -1,0 +1,285 @@
+// melisma._core: the C++ library as Python sees it. Arguments are NumPy arrays and parameter objects; everything friendlier is
+// in python/melisma.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <functional>
+#include <optional>
+
+#include "arrays.h"
+#include "melisma/melisma.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace melisma::python {
+namespace {
+
+// Errors become the exceptions of melisma.errors.
+void translate(const std::exception_ptr& error, void*) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::kOutOfMemory) {
+      PyErr_SetString(PyExc_MemoryError, e.what());
+      return;
+    }
+    const char* name = e.kind() == ErrorKind::kInvalidArgument ? "InvalidArgument"
+                       : e.kind() == ErrorKind::kInvalidType   ? "InvalidType"
+                                                               : "Unavailable";
+    const nb::object type = nb::module_::import_("melisma.errors").attr(name);
+    PyErr_SetString(type.ptr(), e.what());
+  }
+}
+
+// The result of an operator: `out` where given, else a new array; then runs `compute` on it without the GIL.
+nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb::handle out, const Tensor& input,
+               const std::function<void(const Tensor&)>& compute) {
+  if (out.is_none()) {
+    NewArray result = new_array(shape, dtype, swapped);
+    {
+      nb::gil_scoped_release unlocked;
+      compute(result.tensor);
+    }
+    return result.object;
+  }
+  const ArrayView result = writable_view(out, op, "out");
+  if (overlap(result.tensor, input)) {
+    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": out must not overlap the input's memory, got one that does");
+  }
+  {
+    nb::gil_scoped_release unlocked;
+    compute(result.tensor);
+  }
+  return nb::borrow(out);
+}
+
+struct OptionalView {
+  explicit OptionalView(nb::handle object, const char* op) {
+    if (!object.is_none()) array = view(object, op, "window");
+  }
+  const Tensor* get() const { return array ? &array->tensor : nullptr; }
+  std::optional<ArrayView> array;
+};
+
+DType real_result(DType input) { return input == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32; }
+
+nb::object call_stft(nb::handle x, nb::handle window, const StftParams& params, nb::handle out) {
+  const ArrayView input = view(x, "stft", "input");
+  const OptionalView w(window, "stft");
+  const bool wide = input.tensor.dtype == DType::kFloat64 || input.tensor.dtype == DType::kComplex128;
+  return run("stft", stft_shape(input.tensor, params), wide ? DType::kComplex128 : DType::kComplex64,
+             params.layout == Layout::kFrequencyMajor, out, input.tensor,
+             [&](const Tensor& result) { stft(input.tensor, w.get(), params, result); });
+}
+
+nb::object call_istft(nb::handle spec, nb::handle window, const IstftParams& params, bool complex_result, nb::handle out) {
+  const ArrayView input = view(spec, "istft", "input");
+  const OptionalView w(window, "istft");
+  const DType real = input.tensor.dtype == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32;
+  const Shape shape = istft_shape(input.tensor, params);
+  return run("istft", shape, complex_result ? input.tensor.dtype : real, false, out, input.tensor,
+             [&](const Tensor& result) { istft(input.tensor, w.get(), params, result); });
+}
+
+nb::object call_spectrogram(nb::handle x, nb::handle window, const SpectrogramParams& params, nb::handle out) {
+  const ArrayView input = view(x, "spectrogram", "input");
+  const OptionalView w(window, "spectrogram");
+  return run("spectrogram", spectrogram_shape(input.tensor, params), real_result(input.tensor.dtype),
+             params.layout == Layout::kFrequencyMajor, out, input.tensor,
+             [&](const Tensor& result) { spectrogram(input.tensor, w.get(), params, result); });
+}
+
+nb::object call_filtered_spectrogram(nb::handle x, nb::handle window, const FilterBank& bank,
+                                     const FilteredSpectrogramParams& params, nb::handle out) {
+  const ArrayView input = view(x, "filtered_spectrogram", "input");
+  const OptionalView w(window, "filtered_spectrogram");
+  return run("filtered_spectrogram", filtered_spectrogram_shape(input.tensor, bank, params), real_result(input.tensor.dtype),
+             params.spectrogram.layout == Layout::kFrequencyMajor, out, input.tensor,
+             [&](const Tensor& result) { filtered_spectrogram(input.tensor, w.get(), bank, params, result); });
+}
+
+nb::dict to_dict(const Explanation& e) {
+  nb::dict result;
+  result["backend"] = e.backend;
+  result["kernel"] = e.kernel;
+  result["reason"] = e.reason;
+  result["simd"] = simd_target();
+  result["threads"] = num_threads();
+  return result;
+}
+
+void bind_parameters(nb::module_& m) {
+  nb::enum_<PadMode>(m, "PadMode")
+      .value("constant", PadMode::kConstant)
+      .value("reflect", PadMode::kReflect)
+      .value("replicate", PadMode::kReplicate)
+      .value("circular", PadMode::kCircular);
+  nb::enum_<Layout>(m, "Layout").value("frequency_major", Layout::kFrequencyMajor).value("frame_major", Layout::kFrameMajor);
+  nb::enum_<FrameTail>(m, "FrameTail").value("whole", FrameTail::kWhole).value("covers", FrameTail::kCovers);
+  nb::enum_<EdgePolicy>(m, "EdgePolicy")
+      .value("error", EdgePolicy::kError)
+      .value("zero", EdgePolicy::kZero)
+      .value("clamp", EdgePolicy::kClamp);
+  nb::enum_<SpectrumNorm>(m, "SpectrumNorm")
+      .value("none", SpectrumNorm::kNone)
+      .value("frame_length", SpectrumNorm::kFrameLength)
+      .value("window", SpectrumNorm::kWindow);
+  nb::enum_<MelScale>(m, "MelScale").value("htk", MelScale::kHtk).value("slaney", MelScale::kSlaney);
+  nb::enum_<MelNorm>(m, "MelNorm").value("none", MelNorm::kNone).value("slaney", MelNorm::kSlaney);
+  nb::enum_<TopScope>(m, "TopScope").value("item", TopScope::kItem).value("packed", TopScope::kPacked);
+
+  // Plain structs with named fields: Python makes one per distinct set of options and keeps it.
+  nb::class_<FrameParams>(m, "FrameParams")
+      .def(nb::init<>())
+      .def_rw("n_fft", &FrameParams::n_fft)
+      .def_rw("hop_length", &FrameParams::hop_length)
+      .def_rw("win_length", &FrameParams::win_length)
+      .def_rw("center", &FrameParams::center)
+      .def_rw("pad_mode", &FrameParams::pad_mode)
+      .def_rw("pad", &FrameParams::pad)
+      .def_rw("tail", &FrameParams::tail)
+      .def_rw("fractional_hop", &FrameParams::fractional_hop)
+      .def_rw("input_scale", &FrameParams::input_scale);
+  nb::class_<StftParams>(m, "StftParams")
+      .def(nb::init<>())
+      .def_rw("frames", &StftParams::frames)
+      .def_rw("normalized", &StftParams::normalized)
+      .def_rw("onesided", &StftParams::onesided)
+      .def_rw("nyquist", &StftParams::nyquist)
+      .def_rw("layout", &StftParams::layout);
+  nb::class_<IstftParams>(m, "IstftParams")
+      .def(nb::init<>())
+      .def_rw("n_fft", &IstftParams::n_fft)
+      .def_rw("hop_length", &IstftParams::hop_length)
+      .def_rw("win_length", &IstftParams::win_length)
+      .def_rw("center", &IstftParams::center)
+      .def_rw("normalized", &IstftParams::normalized)
+      .def_rw("onesided", &IstftParams::onesided)
+      .def_rw("length", &IstftParams::length)
+      .def_rw("edge", &IstftParams::edge)
+      .def_rw("layout", &IstftParams::layout);
+  nb::class_<SpectrogramParams>(m, "SpectrogramParams")
+      .def(nb::init<>())
+      .def_rw("frames", &SpectrogramParams::frames)
+      .def_rw("power", &SpectrogramParams::power)
+      .def_rw("norm", &SpectrogramParams::norm)
+      .def_rw("nyquist", &SpectrogramParams::nyquist)
+      .def_rw("layout", &SpectrogramParams::layout);
+  nb::class_<LogParams>(m, "LogParams")
+      .def(nb::init<>())
+      .def_rw("enabled", &LogParams::enabled)
+      .def_rw("scale", &LogParams::scale)
+      .def_rw("mul", &LogParams::mul)
+      .def_rw("add", &LogParams::add)
+      .def_rw("floor", &LogParams::floor)
+      .def_rw("offset", &LogParams::offset)
+      .def_rw("top", &LogParams::top)
+      .def_rw("top_scope", &LogParams::top_scope)
+      .def_rw("post_mul", &LogParams::post_mul)
+      .def_rw("post_add", &LogParams::post_add);
+  nb::class_<FilteredSpectrogramParams>(m, "FilteredSpectrogramParams")
+      .def(nb::init<>())
+      .def_rw("spectrogram", &FilteredSpectrogramParams::spectrogram)
+      .def_rw("log", &FilteredSpectrogramParams::log);
+}
+
+void bind_filter_bank(nb::module_& m) {
+  nb::class_<FilterBank>(m, "FilterBank")
+      .def_static("from_dense", [](nb::handle weights) { return FilterBank(view(weights, "filter_bank", "filterbank").tensor); })
+      .def_static(
+          "mel",
+          [](std::int64_t bins, double sample_rate, std::int64_t n_mels, double f_min, double f_max, MelScale scale, MelNorm norm) {
+            return FilterBank::mel(bins, {sample_rate, n_mels, f_min, f_max, scale, norm});
+          },
+          nb::kw_only(), "bins"_a, "sample_rate"_a, "n_mels"_a, "f_min"_a, "f_max"_a, "scale"_a, "norm"_a)
+      .def_static(
+          "logarithmic",
+          [](std::int64_t bins, double sample_rate, std::int64_t bands_per_octave, double f_min, double f_max, double f_ref,
+             bool norm_filters, bool unique_filters) {
+            return FilterBank::logarithmic(
+                bins, {sample_rate, bands_per_octave, f_min, f_max, f_ref, norm_filters, unique_filters});
+          },
+          nb::kw_only(), "bins"_a, "sample_rate"_a, "bands_per_octave"_a, "f_min"_a, "f_max"_a, "f_ref"_a, "norm_filters"_a,
+          "unique_filters"_a)
+      .def_prop_ro("bins", &FilterBank::bins)
+      .def_prop_ro("bands", &FilterBank::bands)
+      .def("to_dense", [](const FilterBank& bank) {
+        NewArray result = new_array(Shape{bank.bins(), bank.bands()}, DType::kFloat32, false);
+        bank.to_dense(result.tensor);
+        return result.object;
+      });
+}
+
+void bind_operators(nb::module_& m) {
+  m.def("stft", &call_stft, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
+  m.def("istft", &call_istft, "spec"_a, "window"_a.none(), "params"_a, "complex_result"_a, "out"_a.none());
+  m.def("spectrogram", &call_spectrogram, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
+  m.def("filtered_spectrogram", &call_filtered_spectrogram, "x"_a, "window"_a.none(), "bank"_a, "params"_a, "out"_a.none());
+  // The arguments of the operators, without out; windows are not looked at.
+  m.def("explain_stft", [](nb::handle x, nb::handle, const StftParams& p) { return to_dict(explain_stft(view(x, "stft", "input").tensor, p)); }, "x"_a, "window"_a.none(), "params"_a);
+  m.def("explain_istft",
+        [](nb::handle x, nb::handle, const IstftParams& p, bool) { return to_dict(explain_istft(view(x, "istft", "input").tensor, p)); }, "x"_a, "window"_a.none(), "params"_a, "complex_result"_a);
+  m.def("explain_spectrogram", [](nb::handle x, nb::handle, const SpectrogramParams& p) {
+    return to_dict(explain_spectrogram(view(x, "spectrogram", "input").tensor, p));
+  }, "x"_a, "window"_a.none(), "params"_a);
+  m.def("explain_filtered_spectrogram", [](nb::handle x, nb::handle, const FilterBank& bank, const FilteredSpectrogramParams& p) {
+    return to_dict(explain_filtered_spectrogram(view(x, "filtered_spectrogram", "input").tensor, bank, p));
+  }, "x"_a, "window"_a.none(), "bank"_a, "params"_a);
+  m.def("make_window", [](const std::string& name, std::int64_t length, bool periodic, double parameter) {
+    if (length < 1) throw Error(ErrorKind::kInvalidArgument, "make_window: length must be >= 1, got " + std::to_string(length));
+    NewArray result = new_array(Shape{length}, DType::kFloat64, false);
+    make_window(name, periodic, parameter, result.tensor);
+    return result.object;
+  });
+}
+
+void bind_runtime(nb::module_& m) {
+  m.def("set_num_threads", &set_num_threads);
+  m.def("num_threads", &num_threads);
+  m.def("backends", [] {
+    nb::list result;
+    for (const BackendInfo& info : backends()) {
+      nb::dict entry;
+      entry["name"] = info.name;
+      entry["available"] = info.available;
+      entry["reason"] = info.reason;
+      result.append(entry);
+    }
+    return result;
+  });
+  m.def("call_counts", [] {
+    nb::list result;
+    for (const CallCount& count : call_counts()) {
+      nb::dict entry;
+      entry["op"] = count.op;
+      entry["kernel"] = count.kernel;
+      entry["reason"] = count.reason;
+      entry["calls"] = count.calls;
+      result.append(entry);
+    }
+    return result;
+  });
+  m.def("reset_call_counts", &reset_call_counts);
+  m.def("simd_targets", &simd_targets);
+  m.def("simd_target", &simd_target);
+  m.def("set_simd_target", &set_simd_target);
+  m.def("trim_pool", &trim_pool);
+  m.def("pooled_bytes", &pooled_bytes);
+  m.def("version", &version);
+}
+
+}  // namespace
+}  // namespace melisma::python
+
+NB_MODULE(_core, m) {
+  using namespace melisma::python;
+  nb::set_leak_warnings(false);  // the parameter caches of python/melisma live until the interpreter ends
+  nb::register_exception_translator(translate);
+  bind_parameters(m);
+  bind_filter_bank(m);
+  bind_operators(m);
+  bind_runtime(m);
+}

@@ -1,0 +1,75 @@
+"""Melisma: fused spectral operators for NumPy, PyTorch and MLX arrays.
+
+`import melisma` needs NumPy only. Every function takes an array of any of these libraries and gives the same kind back.
+"""
+
+import importlib
+import multiprocessing
+import os
+from typing import Any
+
+from . import _core
+from .errors import InvalidArgument, InvalidType, Unavailable
+from .runtime import (
+    backends,
+    call_counts,
+    explain,
+    get_num_threads,
+    reset_call_counts,
+    set_num_threads,
+    set_simd_target,
+    simd_target,
+    simd_targets,
+)
+from .spectral import (
+    filtered_spectrogram,
+    get_window,
+    istft,
+    log_filterbank,
+    log_mel,
+    mel_spectrogram,
+    melscale_fbanks,
+    spectrogram,
+    stft,
+)
+
+__version__: str = _core.version()
+
+__all__ = [
+    "InvalidArgument",
+    "InvalidType",
+    "Unavailable",
+    "__version__",
+    "backends",
+    "call_counts",
+    "explain",
+    "filtered_spectrogram",
+    "get_num_threads",
+    "get_window",
+    "istft",
+    "log_filterbank",
+    "log_mel",
+    "mel_spectrogram",
+    "melscale_fbanks",
+    "reset_call_counts",
+    "set_num_threads",
+    "set_simd_target",
+    "simd_target",
+    "simd_targets",
+    "spectrogram",
+    "stft",
+]
+
+_LAZY = ("benchmark", "compat", "presets")
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules that most users never touch are imported when first named."""
+    if name in _LAZY:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'melisma' has no attribute {name!r}")
+
+
+# A data loader's worker shares the machine with its siblings: one thread each, unless told otherwise.
+if multiprocessing.parent_process() is not None and "MELISMA_NUM_THREADS" not in os.environ:
+    set_num_threads(1)

@@ -1,0 +1,69 @@
+"""Arrays of any library in, the same kind out. NumPy is the only one imported here."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import InvalidArgument, InvalidType
+
+Wrap = Callable[[np.ndarray], Any]
+
+
+def _same(result: np.ndarray) -> np.ndarray:
+    return result
+
+
+def take(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+    """NumPy's view of `array`, without a copy, and what turns a result into the same kind of array."""
+    if type(array) is np.ndarray:
+        return array, _same
+    package = type(array).__module__.partition(".")[0]
+    if package == "torch" and hasattr(array, "resolve_conj"):
+        return _take_torch(array, op, argument)
+    if package == "mlx":
+        return _take_mlx(array, op, argument)
+    if isinstance(array, np.ndarray):
+        return np.asarray(array), _same
+    if hasattr(array, "__dlpack__"):
+        return _take_dlpack(array, package, op, argument)
+    if hasattr(array, "__array_interface__"):
+        return np.asarray(array), _same
+    raise InvalidType(
+        f"{op}: {argument} must be a NumPy, PyTorch or MLX array or have __dlpack__ or __array_interface__, "
+        f"got {type(array).__name__}"
+    )
+
+
+def _take_torch(tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+    torch = sys.modules["torch"]
+    if tensor.device.type != "cpu":
+        raise InvalidType(f"{op}: {argument} must be on the CPU, got device {tensor.device}")
+    if tensor.layout is not torch.strided:
+        raise InvalidType(f"{op}: {argument} must be a dense tensor, got layout {tensor.layout}")
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise InvalidArgument(f"{op}: {argument} requires grad, which has no gradient here yet; pass {argument}.detach()")
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        raise InvalidType(f"{op}: {argument} must be int16, float32, float64, complex64 or complex128, got {tensor.dtype}")
+    return tensor.detach().resolve_conj().resolve_neg().numpy(), torch.from_numpy
+
+
+def _take_mlx(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+    core = sys.modules["mlx.core"]
+    if array.dtype == core.bfloat16:
+        raise InvalidType(f"{op}: {argument} must be int16, float32 or complex64, got {array.dtype}")
+    return np.asarray(array), core.array
+
+
+def _take_dlpack(array: Any, package: str, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+    try:
+        view = np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidType(f"{op}: {argument} must be a CPU array that NumPy can view, got {type(array).__name__}: {error}") from error
+    module: Any = sys.modules.get(package)
+    for candidate in (module, getattr(module, "numpy", None)):  # jax keeps its own in jax.numpy
+        make = getattr(candidate, "from_dlpack", None)
+        if make is not None:
+            return view, make
+    return view, _same

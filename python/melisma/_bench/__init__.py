@@ -1,0 +1,1 @@
+"""Parts of :mod:`melisma.benchmark`; nothing here is public."""

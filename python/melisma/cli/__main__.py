@@ -1,0 +1,5 @@
+"""``python -m melisma.cli``."""
+
+from melisma.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Other projects' names and signatures, thin over Melisma: change one import line."""
