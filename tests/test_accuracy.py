@@ -1,55 +1,61 @@
-"""Accuracy against a float64 reference: never worse than torch's on the same input."""
+"""Accuracy against a float64 reference: never worse than torch's on the same inputs.
+
+The largest error of one input scatters by a tenth from input to input for either side, so that two equally exact programs would
+each be worse half the time. Compared is its mean over INPUTS inputs, which scatters by a few percent.
+"""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
+import reference
+import tolerances
 import torch
 
 import melisma
-import reference
-import tolerances
 
-# Frames enough that the largest error of each side is near its expectation.
-FRAMES = 64
+INPUTS = 16
 
 
-def signal(n_fft: int) -> np.ndarray:
-    hop = max(1, n_fft // 4)
-    return np.random.default_rng(n_fft).standard_normal(n_fft + hop * (FRAMES - 1)).astype(np.float32)
+def signals(n_fft: int) -> tuple[np.ndarray, int]:
+    """INPUTS signals and the hop; fewer frames where a frame has many bins."""
+    hop, frames = max(1, n_fft // 4), int(np.clip(2**16 // n_fft, 4, 64))
+    x = np.random.default_rng(n_fft).standard_normal((INPUTS, n_fft + hop * (frames - 1)))
+    return x.astype(np.float32), hop
+
+
+def mean_largest_error(got: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.abs(got - exact).reshape(INPUTS, -1).max(axis=1).mean())
 
 
 @pytest.mark.parametrize("n_fft", reference.PROMISED_SIZES)
 def test_stft_is_at_least_as_accurate_as_torch(n_fft: int) -> None:
-    x, hop = signal(n_fft), max(1, n_fft // 4)
+    x, hop = signals(n_fft)
     window = torch.hann_window(n_fft)
     exact = reference.stft(x, n_fft, hop, window.numpy(), center=False)
     theirs = torch.stft(torch.from_numpy(x), n_fft, hop, window=window, center=False, return_complex=True).numpy()
     ours = melisma.stft(x, n_fft, hop, window=window.numpy(), center=False)
-    assert np.abs(ours - exact).max() <= np.abs(theirs - exact).max()
+    assert mean_largest_error(ours, exact) <= mean_largest_error(theirs, exact)
 
 
+# Hann windows of fewer than four samples have no overlap at the ends.
 @pytest.mark.parametrize("n_fft", [n for n in reference.PROMISED_SIZES if n > 3])
 def test_istft_is_at_least_as_accurate_as_torch(n_fft: int) -> None:
-    hop = max(1, n_fft // 4)
+    x, hop = signals(n_fft)
     window = torch.hann_window(n_fft)
-    spec = reference.stft(signal(n_fft), n_fft, hop, window.numpy()).astype(np.complex64)
+    spec = reference.stft(x, n_fft, hop, window.numpy()).astype(np.complex64)
     exact = reference.istft(spec, n_fft, hop, window.numpy())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = torch.istft(torch.from_numpy(spec), n_fft, hop, window=window).numpy()
+    theirs = torch.istft(torch.from_numpy(spec), n_fft, hop, window=window).numpy()
     ours = melisma.istft(spec, n_fft, hop, window=window.numpy())
-    assert np.abs(ours - exact).max() <= np.abs(theirs - exact).max()
+    assert mean_largest_error(ours, exact) <= mean_largest_error(theirs, exact)
 
 
 @pytest.mark.parametrize("n_fft", reference.PROMISED_SIZES)
 def test_float64_input_is_computed_in_float64(n_fft: int) -> None:
-    x, hop = signal(n_fft).astype(np.float64), max(1, n_fft // 4)
+    x, hop = signals(n_fft)
     window = torch.hann_window(n_fft, dtype=torch.float64).numpy()
-    exact = reference.stft(x, n_fft, hop, window, center=False)
-    got = melisma.stft(x, n_fft, hop, window=window, center=False)
+    exact = reference.stft(x[0], n_fft, hop, window, center=False)
+    got = melisma.stft(x[0].astype(np.float64), n_fft, hop, window=window, center=False)
     assert got.dtype == np.complex128
     tolerances.assert_within(got, exact, tolerances.stft(exact, n_fft, tolerances.EPS64))
 

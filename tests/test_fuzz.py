@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import tolerances
 ERRORS = (melisma.InvalidArgument, melisma.InvalidType)
 
 
-def check_text(error: Exception, op: str) -> None:
-    assert str(error).startswith(f"{op}: ")
+def check_text(error: Exception, *ops: str) -> None:
+    assert str(error).split(": ")[0] in ops, str(error)
 
 
 PAD_MODES = ["reflect", "constant", "replicate", "circular"]
@@ -137,7 +138,7 @@ def test_mel(x: np.ndarray, parameters: dict[str, Any], power: float, pad: int, 
     try:
         got = melisma.mel_spectrogram(x, sample_rate=16000, power=power, pad=pad, pcm_scale=0.25, **parameters, **mel)
     except ERRORS as error:
-        assert ": " in str(error)
+        check_text(error, "mel_spectrogram", "filtered_spectrogram", "mel_filter_bank")
         return
     n_fft = parameters["n_fft"]
     window = np.asarray(melisma.get_window("hann", parameters.get("win_length", n_fft)), np.float64)
@@ -175,8 +176,8 @@ def test_wild_arguments(op: str, arguments: dict[str, Any]) -> None:
         usual |= {"sample_rate": 16000, "n_mels": 8}
     if op == "filtered_spectrogram":
         usual |= {"filterbank": np.ones((33, 2), np.float32)}
-    if x.dtype != np.complex64 and "edge" in arguments or "length" in arguments and op != "istft":
-        pass
+    known = inspect.signature(getattr(melisma, op)).parameters
+    arguments = {name: value for name, value in arguments.items() if name in known}
     try:
         result = getattr(melisma, op)(x, **{**usual, **arguments})
     except (*ERRORS, MemoryError):
@@ -187,15 +188,15 @@ def test_wild_arguments(op: str, arguments: dict[str, Any]) -> None:
 @settings(max_examples=200)
 @given(arguments=st.tuples(wild, wild, wild, wild, wild))
 def test_wild_tables(arguments: tuple[Any, ...]) -> None:
-    for call in (
-        lambda: melisma.get_window(*arguments[:2]),
-        lambda: melisma.get_window("hann", arguments[0], arguments[1]),
-        lambda: melisma.melscale_fbanks(*arguments),
-        lambda: melisma.log_filterbank(*arguments[:2]),
-        lambda: melisma.set_simd_target(arguments[0]),
-        lambda: melisma.set_num_threads(arguments[0]),
+    for name, call in (
+        ("get_window", lambda: melisma.get_window(*arguments[:2])),
+        ("get_window", lambda: melisma.get_window("hann", arguments[0], arguments[1])),
+        ("melscale_fbanks", lambda: melisma.melscale_fbanks(*arguments)),
+        ("log_filterbank", lambda: melisma.log_filterbank(*arguments[:2])),
+        ("set_simd_target", lambda: melisma.set_simd_target(arguments[0])),
+        ("set_num_threads", lambda: melisma.set_num_threads(arguments[0])),
     ):
         try:
             call()
         except (*ERRORS, MemoryError) as error:
-            assert str(error)
+            check_text(error, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -116,7 +117,7 @@ def test_windows_of_other_kinds() -> None:
     for w in (
         doubled,
         torch.from_numpy(window),
-        torch.nn.Parameter(torch.from_numpy(window)),
+        torch.nn.Parameter(torch.from_numpy(window), requires_grad=False),
         DlpackOnly(window),
         ArrayInterfaceOnly(window),
     ):
@@ -171,12 +172,8 @@ def test_dtypes_that_are_refused(operator: Operator, dtype: str) -> None:
 def test_misaligned_memory_is_refused_or_right(operator: Operator) -> None:
     raw = np.zeros(SAMPLES.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(SAMPLES.shape)
     raw[...] = SAMPLES
-    try:
-        got = operator(raw)
-    except RuntimeError as error:
-        assert "align" in str(error)
-    else:
-        assert np.array_equal(got, operator(SAMPLES))
+    with contextlib.suppress(melisma.InvalidArgument):
+        assert np.array_equal(operator(raw), operator(SAMPLES))
 
 
 def test_the_gil_is_released() -> None:

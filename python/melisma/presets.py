@@ -300,7 +300,9 @@ def features(x: Any, sample_rate: int, preset: str | Preset = "whisper") -> Any:
         )
     x = preemphasised(x, p)
     if p.bank == "log" and p.covers:
-        frames_first = melisma.compat.madmom.log_filtered_spectrogram(
+        from melisma.compat.madmom import log_filtered_spectrogram
+
+        frames_first = log_filtered_spectrogram(
             x,
             sample_rate=p.sample_rate,
             frame_size=p.n_fft,
