@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import tolerances
 import torch
 
 import melisma
+import reference
+import tolerances
 
 INPUTS = 16
 

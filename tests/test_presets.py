@@ -248,6 +248,15 @@ def test_a_logarithm_without_a_bank_is_refused() -> None:
         features(np.zeros(1000, np.float32), 8000, own)
 
 
+def test_madmoms_framing_comes_with_the_rest_of_madmom() -> None:
+    with pytest.raises(melisma.InvalidArgument, match=r"power must be 1.0 where covers is set"):
+        replace(PRESETS["madmom"], power=2.0)
+    with pytest.raises(melisma.InvalidArgument, match=r"fps must be > 0"):
+        replace(PRESETS["madmom"], fps=None)
+    faster = replace(PRESETS["madmom"], fps=200.0)
+    assert features(np.zeros(44100, np.float32), 44100, faster).shape == (81, 200)
+
+
 def test_a_fractional_hop_is_madmoms() -> None:
     preset = PRESETS["madmom"].at(11025)  # 110.25 samples between frames
     x = signal(11025, 2.0)

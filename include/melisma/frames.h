@@ -25,6 +25,8 @@ struct FrameParams {
   bool center = true;             // pad n_fft / 2 on both sides, so that frame i is centred on sample i * hop
   PadMode pad_mode = PadMode::kReflect;
   std::int64_t pad = 0;           // zeros put on both sides before everything else (torchaudio's `pad`)
+  // With center = false: frame i holds the window at sample i * hop, as if n_fft were win_length (torch's argument).
+  bool align_to_window = false;
   FrameTail tail = FrameTail::kWhole;
   double fractional_hop = 0.0;    // > 0: frame i starts at floor(i * fractional_hop) - n_fft / 2; needs kCovers
   double input_scale = 1.0;       // samples are multiplied by this, inside the window; 1/32768 makes PCM16 of +-1

@@ -51,7 +51,8 @@ ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argum
 }
 
 [[noreturn]] void refuse(nb::handle object, const char* op, const char* argument) {
-  const std::string type = nb::cast<std::string>(nb::str(object.type().attr("__name__")));
+  std::string type = nb::str(object.type().attr("__name__")).c_str();
+  if (nb::hasattr(object, "dtype")) type = std::string("dtype ") + nb::str(object.attr("dtype")).c_str();
   throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
                                            " must be an array of native-endian int16, float32, float64, complex64 or "
                                            "complex128, got " + type);

@@ -140,6 +140,7 @@ void bind_parameters(nb::module_& m) {
       .def_rw("center", &FrameParams::center)
       .def_rw("pad_mode", &FrameParams::pad_mode)
       .def_rw("pad", &FrameParams::pad)
+      .def_rw("align_to_window", &FrameParams::align_to_window)
       .def_rw("tail", &FrameParams::tail)
       .def_rw("fractional_hop", &FrameParams::fractional_hop)
       .def_rw("input_scale", &FrameParams::input_scale);

@@ -60,6 +60,11 @@ def choice(op: str, name: str, value: Any, choices: Any) -> Any:
     return members[value]
 
 
+def renamed(error: ValueError | TypeError, op: str) -> Exception:
+    """The error of an inner operator in the name of the one that the user called."""
+    return type(error)(f"{op}: {str(error).partition(': ')[2]}")
+
+
 def hashable(op: str, **options: Any) -> None:
     """Raise the error for the first option that is a list, dict, array or the like."""
     for name, value in options.items():
@@ -109,6 +114,7 @@ def stft_params(
     pad_mode: Any,
     normalized: Any,
     onesided: Any,
+    align_to_window: Any,
     complex_input: bool,
     pcm: bool,
     layout: Any,
@@ -116,7 +122,12 @@ def stft_params(
     """StftParams for torch.stft's options."""
     op = "stft"
     params = _core.StftParams()
-    params.frames = frame_params(op, n_fft, hop_length, win_length, center, pad_mode, 0, 1 / 32768 if pcm else 1.0)
+    frames = frame_params(op, n_fft, hop_length, win_length, center, pad_mode, 0, 1 / 32768 if pcm else 1.0)
+    if align_to_window is not None:
+        if frames.center:
+            raise InvalidArgument(f"{op}: align_to_window must be None where center is True, got {align_to_window!r}")
+        frames.align_to_window = boolean(op, "align_to_window", align_to_window)
+    params.frames = frames
     params.normalized = boolean(op, "normalized", normalized)
     params.onesided = not complex_input if onesided is None else boolean(op, "onesided", onesided)
     params.layout = choice(op, "layout", layout, _core.Layout)
@@ -198,33 +209,38 @@ def mel_bank(
         f_max = number(op, "f_max", f_max)
         if f_max < 0:
             raise InvalidArgument(f"{op}: f_max must be above f_min = {f_min} Hz, got {f_max}")
-    return _core.FilterBank.mel(
-        bins=bins,
-        sample_rate=number(op, "sample_rate", sample_rate),
-        n_mels=integer(op, "n_mels", n_mels, 1),
-        f_min=number(op, "f_min", f_min),
-        f_max=-1.0 if f_max is None else f_max,
-        scale=choice(op, "mel_scale", mel_scale, _core.MelScale),
-        norm=_core.MelNorm.slaney if norm == "slaney" else _core.MelNorm.none,
-    )
+    options = {
+        "sample_rate": number(op, "sample_rate", sample_rate),
+        "n_mels": integer(op, "n_mels", n_mels, 1),
+        "f_min": number(op, "f_min", f_min),
+        "f_max": -1.0 if f_max is None else f_max,
+        "scale": choice(op, "mel_scale", mel_scale, _core.MelScale),
+        "norm": _core.MelNorm.slaney if norm == "slaney" else _core.MelNorm.none,
+    }
+    try:
+        return _core.FilterBank.mel(bins=bins, **options)
+    except (InvalidArgument, InvalidType) as error:
+        raise renamed(error, op) from None
 
 
 @lru_cache(maxsize=128, typed=True)
 def log_bank(
-    bins: int, sample_rate: Any, num_bands: Any, f_min: Any, f_max: Any, f_ref: Any, norm_filters: Any, unique_filters: Any
+    op: str, bins: int, sample_rate: Any, num_bands: Any, f_min: Any, f_max: Any, f_ref: Any, norm_filters: Any, unique_filters: Any
 ) -> Any:
     """The logarithmic FilterBank."""
-    op = "log_filterbank"
-    return _core.FilterBank.logarithmic(
-        bins=bins,
-        sample_rate=number(op, "sample_rate", sample_rate),
-        bands_per_octave=integer(op, "num_bands", num_bands, 1),
-        f_min=number(op, "f_min", f_min),
-        f_max=number(op, "f_max", f_max),
-        f_ref=number(op, "f_ref", f_ref),
-        norm_filters=boolean(op, "norm_filters", norm_filters),
-        unique_filters=boolean(op, "unique_filters", unique_filters),
-    )
+    options = {
+        "sample_rate": number(op, "sample_rate", sample_rate),
+        "bands_per_octave": integer(op, "num_bands", num_bands, 1),
+        "f_min": number(op, "f_min", f_min),
+        "f_max": number(op, "f_max", f_max),
+        "f_ref": number(op, "f_ref", f_ref),
+        "norm_filters": boolean(op, "norm_filters", norm_filters),
+        "unique_filters": boolean(op, "unique_filters", unique_filters),
+    }
+    try:
+        return _core.FilterBank.logarithmic(bins=bins, **options)
+    except (InvalidArgument, InvalidType) as error:
+        raise renamed(error, op) from None
 
 
 @lru_cache(maxsize=512, typed=True)
@@ -269,7 +285,7 @@ def log_params(
 
 
 @lru_cache(maxsize=64, typed=True)
-def named_window(op: str, name: str, length: int) -> np.ndarray:
+def named_window(name: str, length: int) -> np.ndarray:
     """A periodic window by name, float64, read-only."""
     window = _core.make_window(name, length, True, 12.0)
     window.flags.writeable = False

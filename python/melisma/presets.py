@@ -110,6 +110,30 @@ class Preset:
     scale: float = 1.0
     pcm_scale: float = 1.0 / 32768.0
 
+    def __post_init__(self) -> None:
+        """Hold definitions that frame the signal as madmom does to the rest of what madmom does."""
+        if not self.covers:
+            return
+        required = {
+            "bank": "log",
+            "hop_length": None,  # fps gives it
+            "win_length": None,
+            "window": "hann",
+            "periodic_window": False,
+            "padding": None,
+            "pad_mode": "constant",
+            "power": 1.0,
+            "log": "log10",
+            "top": None,
+        }
+        for name, value in required.items():
+            if getattr(self, name) != value:
+                raise melisma.InvalidArgument(
+                    f"Preset: {name} must be {value!r} where covers is set (as for madmom), got {getattr(self, name)!r}"
+                )
+        if self.fps is None or not self.fps > 0:
+            raise melisma.InvalidArgument(f"Preset: fps must be > 0 where covers is set, got {self.fps!r}")
+
     @property
     def hop(self) -> float:
         """Samples between frames; may be fractional."""
@@ -299,17 +323,17 @@ def features(x: Any, sample_rate: int, preset: str | Preset = "whisper") -> Any:
             f"resample, or pass PRESETS[{p.name!r}].at({sample_rate!r})"
         )
     x = preemphasised(x, p)
-    if p.bank == "log" and p.covers:
+    if p.covers:
         from melisma.compat.madmom import log_filtered_spectrogram
 
         frames_first = log_filtered_spectrogram(
             x,
             sample_rate=p.sample_rate,
             frame_size=p.n_fft,
-            fps=p.fps,
+            fps=p.fps or 0.0,  # set, or __post_init__ had refused it
             num_bands=p.n_bands,
             fmin=p.f_min,
-            fmax=p.f_max,
+            fmax=p.sample_rate / 2 if p.f_max is None else p.f_max,
             mul=p.mul,
             add=p.add,
         )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import _core, _options, spectral
-from .errors import InvalidArgument
+from .errors import InvalidArgument, InvalidType
 
 
 def set_num_threads(n: int) -> None:
@@ -43,6 +43,8 @@ def simd_target() -> str:
 
 def set_simd_target(name: str) -> None:
     """Force one of :func:`simd_targets` ("" goes back to the best). For tests; not while operators run."""
+    if not isinstance(name, str):
+        raise InvalidType(f"set_simd_target: name must be a string, got {name!r}")
     _core.set_simd_target(name)
 
 

@@ -18,7 +18,10 @@ def _window_array(op: str, window: Any, length: Any) -> np.ndarray | None:
     if window is None:
         return None
     if isinstance(window, str):
-        return _options.named_window(op, window, _options.integer(op, "win_length", length, 1))
+        try:
+            return _options.named_window(window, _options.integer(op, "win_length", length, 1))
+        except InvalidArgument as error:
+            raise _options.renamed(error, op) from None
     array, _ = take(np.asarray(window) if isinstance(window, (list, tuple)) else window, op, "window")
     if array.dtype != np.float32 and array.dtype != np.float64:
         raise InvalidType(f"{op}: window must be float32 or float64, got {array.dtype}")
@@ -89,7 +92,7 @@ def stft(
     return_complex : bool, optional
         False gives real and imaginary parts in a last axis of two.
     align_to_window : bool, optional
-        Accepted for torch.stft's sake; must be None or False.
+        With ``center=False`` only: frame t holds the window at sample ``t * hop_length``, as if n_fft were win_length.
     layout : {"frequency_major", "frame_major"}
         Shape ``[..., bins, frames]`` (with frame-major strides, as PyTorch's) or ``[..., frames, bins]``.
     out : array, optional
@@ -114,16 +117,15 @@ def stft(
     complex_input = array.dtype.kind == _COMPLEX
     try:
         params = _options.stft_params(
-            n_fft, hop_length, win_length, center, pad_mode, normalized, onesided, complex_input, array.dtype == np.int16, layout
+            n_fft, hop_length, win_length, center, pad_mode, normalized, onesided, align_to_window, complex_input,
+            array.dtype == np.int16, layout
         )
     except TypeError as error:
         if isinstance(error, InvalidType):
             raise
         _options.hashable("stft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, pad_mode=pad_mode,
-                          normalized=normalized, onesided=onesided, layout=layout)
+                          normalized=normalized, onesided=onesided, align_to_window=align_to_window, layout=layout)
         raise
-    if align_to_window:
-        raise InvalidArgument(f"stft: align_to_window must be None or False, got {align_to_window!r}")
     w = window if window is None else _window_array("stft", window, params.frames.win_length)
     if return_complex is None or _options.boolean("stft", "return_complex", return_complex):
         return _call("stft", out, wrap, array, w, params)
@@ -270,7 +272,10 @@ def _filtered(op: str, array: np.ndarray, wrap: Wrap, bank: Any, params: Any, lo
     if log is not None:
         both.log = log
     w = _window_array(op, window, params.frames.win_length)
-    return _call("filtered_spectrogram", out, wrap, array, w, bank, both)
+    try:
+        return _call("filtered_spectrogram", out, wrap, array, w, bank, both)
+    except (InvalidArgument, InvalidType) as error:
+        raise _options.renamed(error, op) from None
 
 
 def mel_spectrogram(
@@ -488,7 +493,7 @@ def log_filterbank(
     op = "log_filterbank"
     bins = _options.integer(op, "n_freqs", n_freqs, 1)
     _options.hashable(op, sample_rate=sample_rate, num_bands=num_bands, f_min=f_min, f_max=f_max, f_ref=f_ref)
-    return _options.log_bank(bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters).to_dense()
+    return _options.log_bank(op, bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters).to_dense()
 
 
 def get_window(name: str, length: int, periodic: bool = True, *, beta: float = 12.0) -> np.ndarray:
@@ -499,6 +504,8 @@ def get_window(name: str, length: int, periodic: bool = True, *, beta: float = 1
     op = "get_window"
     if not isinstance(name, str):
         raise InvalidType(f"{op}: name must be a string, got {name!r}")
-    return _core.make_window(
-        name, _options.integer(op, "length", length, 1), _options.boolean(op, "periodic", periodic), _options.number(op, "beta", beta)
-    )
+    size, cyclic = _options.integer(op, "length", length, 1), _options.boolean(op, "periodic", periodic)
+    try:
+        return _core.make_window(name, size, cyclic, _options.number(op, "beta", beta))
+    except InvalidArgument as error:
+        raise _options.renamed(error, op) from None

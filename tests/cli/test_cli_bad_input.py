@@ -285,3 +285,19 @@ def test_a_broken_manifest(make_audio: Make, melisma_cli: Cli, tmp_path: Path) -
         run = melisma_cli("features", make_audio("a.wav"), "-o", tmp_path / "out")
         assert run.code == 2
         assert "manifest.json cannot be read" in run.err
+
+
+def test_a_folder_that_may_not_be_read(
+    make_audio: Make, melisma_cli: Cli, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    make_audio("in/a.wav", 0.5)
+    make_audio("in/closed/b.wav", 0.5).parent.chmod(0)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o777)
+    opened(tmp_path)
+    request.getfixturevalue("unprivileged")
+    run = melisma_cli("features", tmp_path / "in", "-o", tmp_path / "out")
+    assert run.code == 1
+    assert "closed" in run.out
+    assert "folder cannot be read: Permission denied" in run.out
+    assert "1 done, 1 failed" in run.out

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import melisma
@@ -13,6 +18,32 @@ import melisma
 from .conftest import Run
 
 Cli = Callable[..., Run]
+Make = Callable[..., Path]
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (DOCS / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_documents(
+    make_audio: Make, melisma_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_audio("speech.wav")
+    make_audio("recordings/one.flac", 1.0, 44100, 2)
+    monkeypatch.chdir(tmp_path)
+    lines = [line for name in ("cli.md", "presets.md") for block in blocks(name, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("melisma ")]
+    assert len(commands) >= 6
+    for command in commands:
+        # The benchmark takes minutes and has tests of its own.
+        assert melisma_cli(*command, *(["--help"] if command[0] == "benchmark" else [])).code == 0, command
+    for block in blocks("presets.md", "python"):
+        (tmp_path / "block.py").write_text(block)
+        assert runpy.run_path(str(tmp_path / "block.py"))["y"].shape == (80, 100)
+    said = np.load("out/speech.wav.npy")
+    np.testing.assert_array_equal(said, runpy.run_path(str(tmp_path / "block.py"))["y"])
 
 
 def test_help_names_every_command(melisma_cli: Cli) -> None:

@@ -222,6 +222,8 @@ def test_other_parameters_for_the_same_folder_are_an_error_that_names_them(
         (["--f-min", "5000", "--f-max", "100"], "--f-max must be above --f-min"),
         (["--window", "hanning?"], "window"),
         (["--preset", "madmom", "--n-mels", "3"], "not mel"),
+        (["--preset", "madmom", "--log", "db"], "log must be 'log10'"),
+        (["--preset", "madmom", "--hop-length", "512"], "hop_length must be None"),
         (["--hop-length", "0"], "hop-length"),
         (["--channels", "both"], "channels"),
     ],

@@ -87,7 +87,7 @@ def table(outcomes: Sequence[Outcome], problems: Iterable[tuple[Path, str]], fol
         for path, message in problems:
             result.add_row(escape(shown(path)), "[red]failed[/]", "", "", "", escape(message))
         out.print(result)
-    counts = Counter(o.state for o in outcomes)
+    counts: Counter[str] = Counter(o.state for o in outcomes)
     counts["failed"] += len(problems)
     told = ", ".join(f"[{_STYLE[state]}]{counts[state]} {state}[/]" for state in _STYLE if counts[state])
     seconds = sum(o.seconds for o in outcomes)

@@ -63,7 +63,13 @@ def _checks() -> Iterator[tuple[str, float, float]]:
 
     power = np.abs(_spectrum(x, 400, 160, _hann(400).astype(np.float32))) ** 2
     bank = np.asarray(melisma.melscale_fbanks(201, 0.0, 8000.0, 80, 16000, "slaney", "slaney"), np.float64)
-    bands = {"sample_rate": 16000, "n_mels": 80, "mel_scale": "slaney", "norm": "slaney", "center": False}
+    bands: dict[str, Any] = {
+        "sample_rate": 16000,
+        "n_mels": 80,
+        "mel_scale": "slaney",
+        "norm": "slaney",
+        "center": False,
+    }
     got = melisma.mel_spectrogram(x, n_fft=400, hop_length=160, **bands)
     expected = np.einsum("cft,fm->cmt", power, bank)
     yield "mel_spectrogram", _error(got, expected), 32 * _EPSILON

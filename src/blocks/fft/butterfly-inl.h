@@ -120,20 +120,30 @@ HWY_INLINE void butterfly4(D d, V& ar, V& ai, V& br, V& bi, V& cr, V& ci, V& dr,
   di = o3i;
 }
 
-// (re + i im) times exp(-i pi / 4) and exp(-3 i pi / 4)
-template <class D, class V>
-HWY_INLINE void rotate_eighth(D d, V& re, V& im) {
-  const V h = hn::Set(d, static_cast<hn::TFromD<D>>(std::numbers::sqrt2 / 2));
-  const V r = hn::Mul(h, hn::Add(re, im));
-  im = hn::Mul(h, hn::Sub(im, re));
+// An eighth of a turn is a sum and a difference, times sqrt(1/2). That factor is left to the next addition, where a fused
+// multiply-add takes it for nothing: these give sqrt(2) times (re + i im) exp(-i pi / 4) and exp(-3 i pi / 4).
+template <class V>
+HWY_INLINE void rotate_eighth_unscaled(V& re, V& im) {
+  const V r = hn::Add(re, im);
+  im = hn::Sub(im, re);
   re = r;
 }
-template <class D, class V>
-HWY_INLINE void rotate_three_eighths(D d, V& re, V& im) {
-  const V h = hn::Set(d, static_cast<hn::TFromD<D>>(std::numbers::sqrt2 / 2));
-  const V r = hn::Mul(h, hn::Sub(im, re));
-  im = hn::Neg(hn::Mul(h, hn::Add(re, im)));
+template <class V>
+HWY_INLINE void rotate_three_eighths_unscaled(V& re, V& im) {
+  const V r = hn::Sub(im, re);
+  im = hn::Neg(hn::Add(re, im));
   re = r;
+}
+
+// a + sqrt(1/2) b and a - sqrt(1/2) b
+template <class D, class V>
+HWY_INLINE void butterfly2_scaled(D d, V& ar, V& ai, V& br, V& bi) {
+  const V h = hn::Set(d, static_cast<hn::TFromD<D>>(std::numbers::sqrt2 / 2));
+  const V tr = hn::NegMulAdd(h, br, ar), ti = hn::NegMulAdd(h, bi, ai);
+  ar = hn::MulAdd(h, br, ar);
+  ai = hn::MulAdd(h, bi, ai);
+  br = tr;
+  bi = ti;
 }
 
 template <bool kStarted, class D, class V>
@@ -141,19 +151,17 @@ HWY_INLINE void butterfly8(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   butterfly4<kStarted>(d, re[0], im[0], re[2], im[2], re[4], im[4], re[6], im[6]);
   butterfly4<kStarted>(d, re[1], im[1], re[3], im[3], re[5], im[5], re[7], im[7]);
   // Even outputs E0..E3 are in 0, 2, 4, 6, odd ones O0..O3 in 1, 3, 5, 7; X[k] = E_k + w^k O_k, X[k+4] = E_k - w^k O_k.
-  rotate_eighth(d, re[3], im[3]);
-  rotate_three_eighths(d, re[7], im[7]);
+  rotate_eighth_unscaled(re[3], im[3]);
+  rotate_three_eighths_unscaled(re[7], im[7]);
+  butterfly2_scaled(d, re[2], im[2], re[3], im[3]);  // X1, X5
+  butterfly2_scaled(d, re[6], im[6], re[7], im[7]);  // X3, X7
+  butterfly2(d, re[0], im[0], re[1], im[1]);         // X0, X4
   const V o2r = im[5], o2i = hn::Neg(re[5]);
-  const V x0r = hn::Add(re[0], re[1]), x0i = hn::Add(im[0], im[1]);
-  const V x4r = hn::Sub(re[0], re[1]), x4i = hn::Sub(im[0], im[1]);
-  const V x1r = hn::Add(re[2], re[3]), x1i = hn::Add(im[2], im[3]);
-  const V x5r = hn::Sub(re[2], re[3]), x5i = hn::Sub(im[2], im[3]);
   const V x2r = hn::Add(re[4], o2r), x2i = hn::Add(im[4], o2i);
   const V x6r = hn::Sub(re[4], o2r), x6i = hn::Sub(im[4], o2i);
-  const V x3r = hn::Add(re[6], re[7]), x3i = hn::Add(im[6], im[7]);
-  const V x7r = hn::Sub(re[6], re[7]), x7i = hn::Sub(im[6], im[7]);
-  re[0] = x0r, im[0] = x0i, re[1] = x1r, im[1] = x1i, re[2] = x2r, im[2] = x2i, re[3] = x3r, im[3] = x3i;
-  re[4] = x4r, im[4] = x4i, re[5] = x5r, im[5] = x5i, re[6] = x6r, im[6] = x6i, re[7] = x7r, im[7] = x7i;
+  const V x4r = re[1], x4i = im[1], x1r = re[2], x1i = im[2], x5r = re[3], x5i = im[3], x3r = re[6], x3i = im[6];
+  re[1] = x1r, im[1] = x1i, re[2] = x2r, im[2] = x2i, re[3] = x3r, im[3] = x3i;
+  re[4] = x4r, im[4] = x4i, re[5] = x5r, im[5] = x5i, re[6] = x6r, im[6] = x6i;
 }
 
 // (re + i im) times (c - i s)
@@ -173,22 +181,39 @@ HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   for (int j = 0; j < 4; ++j) {
     butterfly4<kStarted>(d, re[j], im[j], re[j + 4], im[j + 4], re[j + 8], im[j + 8], re[j + 12], im[j + 12]);
   }
+  const auto finish_row = [d, re, im](int row) HWY_ATTR {  // the second level of a row's butterfly4
+    V* HWY_RESTRICT r = re + row;
+    V* HWY_RESTRICT i = im + row;
+    butterfly4<true>(d, r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3]);
+  };
+  butterfly4(d, re[0], im[0], re[1], im[1], re[2], im[2], re[3], im[3]);
+  // Row 1: twiddles 0, 1, 2, 3 sixteenths.
   rotate(d, c1, s1, re[5], im[5]);
-  rotate_eighth(d, re[6], im[6]);
+  rotate_eighth_unscaled(re[6], im[6]);
   rotate(d, s1, c1, re[7], im[7]);
-  rotate_eighth(d, re[9], im[9]);
+  butterfly2_scaled(d, re[4], im[4], re[6], im[6]);
+  butterfly2(d, re[5], im[5], re[7], im[7]);
+  finish_row(4);
+  // Row 2: 0, 2, 4, 6. The factor of inputs 1 and 3 waits for the second level.
+  rotate_eighth_unscaled(re[9], im[9]);
+  rotate_three_eighths_unscaled(re[11], im[11]);
   const V t = re[10];
   re[10] = im[10];
   im[10] = hn::Neg(t);
-  rotate_three_eighths(d, re[11], im[11]);
+  butterfly2(d, re[8], im[8], re[10], im[10]);
+  butterfly2(d, re[9], im[9], re[11], im[11]);
+  butterfly2_scaled(d, re[8], im[8], re[9], im[9]);  // outputs 0 and 2
+  V down_r = im[11], down_i = hn::Neg(re[11]);       // -i times the difference
+  butterfly2_scaled(d, re[10], im[10], down_r, down_i);  // outputs 1 and 3
+  const V out2r = re[9], out2i = im[9];
+  re[9] = re[10], im[9] = im[10], re[10] = out2r, im[10] = out2i, re[11] = down_r, im[11] = down_i;
+  // Row 3: 0, 3, 6, 9.
   rotate(d, s1, c1, re[13], im[13]);
-  rotate_three_eighths(d, re[14], im[14]);
+  rotate_three_eighths_unscaled(re[14], im[14]);
   rotate(d, -c1, -s1, re[15], im[15]);
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) {
-    butterfly4(d, re[4 * k], im[4 * k], re[4 * k + 1], im[4 * k + 1], re[4 * k + 2], im[4 * k + 2], re[4 * k + 3],
-               im[4 * k + 3]);
-  }
+  butterfly2_scaled(d, re[12], im[12], re[14], im[14]);
+  butterfly2(d, re[13], im[13], re[15], im[15]);
+  finish_row(12);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
 #pragma GCC unroll 4

@@ -69,6 +69,17 @@ Framing make_framing(std::int64_t length, const FrameParams& params, const char*
     fail_argument(op, "circular padding of n_fft / 2 = %" PRId64 " samples needs as long an input, got %" PRId64 " samples",
                   center, padded);
   }
+  if (params.align_to_window) {
+    const std::int64_t win = params.win_length == 0 ? n_fft : params.win_length;
+    if (params.center) fail_argument(op, "align_to_window must be left out where center is true");
+    if (padded < n_fft) {
+      fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false", n_fft, padded);
+    }
+    f.offset += (n_fft - win) / 2;
+    f.frames = 1 + (padded - win) / hop;
+    f.pad_mode = PadMode::kConstant;  // the window is zero there
+    return f;
+  }
   const std::int64_t total = padded + 2 * center;
   if (total < n_fft) {
     fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false", n_fft, padded);

@@ -145,6 +145,7 @@ class OverlapAdd {
   void emit(std::int64_t until) {
     const hn::ScalableTag<C> d;
     const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    zeros(std::min({base_, end_, until}));  // a task may begin between two frames that do not touch
     until = std::min(until, job_.n_fft + job_.hop * (job_.frames - 1));
     while (next_ < until) {
       std::int64_t count;

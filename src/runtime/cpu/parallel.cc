@@ -17,6 +17,17 @@
 #include "runtime/check.h"
 #include "runtime/options.h"
 
+#ifdef __SANITIZE_THREAD__
+// oneTBB is not compiled with ThreadSanitizer, which therefore must be told where its threads start and are waited for.
+extern "C" void __tsan_acquire(void*);
+extern "C" void __tsan_release(void*);
+#define MELISMA_HAPPENS_BEFORE(address) __tsan_release(address)
+#define MELISMA_HAPPENS_AFTER(address) __tsan_acquire(address)
+#else
+#define MELISMA_HAPPENS_BEFORE(address)
+#define MELISMA_HAPPENS_AFTER(address)
+#endif
+
 namespace melisma {
 namespace {
 
@@ -90,10 +101,13 @@ void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body)
   // Each thread takes the next index until none is left: late workers find less to do, and neighbours in memory are
   // worked on at about the same time.
   std::atomic<std::int64_t> next{0};
+  [[maybe_unused]] char begun, done;
+  MELISMA_HAPPENS_BEFORE(&begun);
   arena(limit)->execute([&] {
     tbb::parallel_for(
         0, threads, 1,
         [&](int) {
+          MELISMA_HAPPENS_AFTER(&begun);
           struct Inside {
             bool before = std::exchange(inside, true);
             ~Inside() { inside = before; }
@@ -102,11 +116,14 @@ void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body)
             for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) body(i);
           } catch (...) {
             next.store(n, std::memory_order_relaxed);
+            MELISMA_HAPPENS_BEFORE(&done);
             throw;
           }
+          MELISMA_HAPPENS_BEFORE(&done);
         },
         tbb::simple_partitioner());
   });
+  MELISMA_HAPPENS_AFTER(&done);
 }
 
 }  // namespace melisma

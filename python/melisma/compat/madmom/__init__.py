@@ -7,6 +7,7 @@ import numpy as np
 
 from ... import _core, _options, spectral
 from ..._arrays import take
+from ...errors import InvalidArgument, InvalidType
 
 __all__ = ["log_filtered_spectrogram"]
 
@@ -33,7 +34,7 @@ def _parameters(
     spectrogram.layout = _core.Layout.frame_major
     both.spectrogram = spectrogram
     both.log = _options.log_params(_OP, "log10", 1.0, mul, add, 0.0, 1.0, None, "item")
-    bank = _options.log_bank(size // 2, rate, num_bands, fmin, fmax, 440.0, norm_filters, True)
+    bank = _options.log_bank(_OP, size // 2, rate, num_bands, fmin, fmax, 440.0, norm_filters, True)
     return both, bank, spectral.get_window("hann", size, periodic=False)
 
 
@@ -78,4 +79,7 @@ def log_filtered_spectrogram(
                "fmax": fmax, "norm_filters": norm_filters, "mul": mul, "add": add}
     _options.hashable(_OP, **options)
     params, bank, window = _parameters(**options, pcm=array.dtype == np.int16)
-    return wrap(_core.filtered_spectrogram(array, window, bank, params, None))
+    try:
+        return wrap(_core.filtered_spectrogram(array, window, bank, params, None))
+    except (InvalidArgument, InvalidType) as error:
+        raise _options.renamed(error, _OP) from None
