@@ -32,6 +32,7 @@ struct LogParams {
 struct FilteredSpectrogramParams {
   SpectrogramParams spectrogram;  // its layout is the result's: [..., bands, frames] or [..., frames, bands]
   LogParams log;
+  bool float64 = false;           // computed in float64 whatever x is; the result's dtype stays. As madmom computes.
 };
 
 // bank.bins() must be the number of bins of the spectrogram (n_fft/2 + 1, or n_fft/2 without Nyquist).

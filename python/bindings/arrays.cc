@@ -51,6 +51,7 @@ ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argum
 }
 
 [[noreturn]] void refuse(nb::handle object, const char* op, const char* argument) {
+  PyErr_Clear();  // a failed cast may leave its own
   std::string type = nb::str(object.type().attr("__name__")).c_str();
   if (nb::hasattr(object, "dtype")) type = std::string("dtype ") + nb::str(object.attr("dtype")).c_str();
   throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +

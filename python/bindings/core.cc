@@ -56,6 +56,8 @@ nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb
   return nb::borrow(out);
 }
 
+constexpr std::int64_t kMostValues = std::int64_t{1} << 28;  // of a window or a dense filter bank: as the largest n_fft
+
 struct OptionalView {
   explicit OptionalView(nb::handle object, const char* op) {
     if (!object.is_none()) array = view(object, op, "window");
@@ -184,7 +186,8 @@ void bind_parameters(nb::module_& m) {
   nb::class_<FilteredSpectrogramParams>(m, "FilteredSpectrogramParams")
       .def(nb::init<>())
       .def_rw("spectrogram", &FilteredSpectrogramParams::spectrogram)
-      .def_rw("log", &FilteredSpectrogramParams::log);
+      .def_rw("log", &FilteredSpectrogramParams::log)
+      .def_rw("float64", &FilteredSpectrogramParams::float64);
 }
 
 void bind_filter_bank(nb::module_& m) {
@@ -208,6 +211,10 @@ void bind_filter_bank(nb::module_& m) {
       .def_prop_ro("bins", &FilterBank::bins)
       .def_prop_ro("bands", &FilterBank::bands)
       .def("to_dense", [](const FilterBank& bank) {
+        if (bank.bins() > kMostValues / bank.bands()) {
+          throw Error(ErrorKind::kInvalidArgument, "filter_bank: bins times bands must be at most 2^28, got " +
+                                                       std::to_string(bank.bins()) + " times " + std::to_string(bank.bands()));
+        }
         NewArray result = new_array(Shape{bank.bins(), bank.bands()}, DType::kFloat32, false);
         bank.to_dense(result.tensor);
         return result.object;
@@ -230,7 +237,9 @@ void bind_operators(nb::module_& m) {
     return to_dict(explain_filtered_spectrogram(view(x, "filtered_spectrogram", "input").tensor, bank, p));
   }, "x"_a, "window"_a.none(), "bank"_a, "params"_a);
   m.def("make_window", [](const std::string& name, std::int64_t length, bool periodic, double parameter) {
-    if (length < 1) throw Error(ErrorKind::kInvalidArgument, "make_window: length must be >= 1, got " + std::to_string(length));
+    if (length < 1 || length > kMostValues) {
+      throw Error(ErrorKind::kInvalidArgument, "make_window: length must be 1 to 2^28, got " + std::to_string(length));
+    }
     NewArray result = new_array(Shape{length}, DType::kFloat64, false);
     make_window(name, periodic, parameter, result.tensor);
     return result.object;

@@ -4,8 +4,8 @@
 """
 
 import importlib
-import multiprocessing
 import os
+import sys
 from typing import Any
 
 from . import _core
@@ -70,6 +70,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'melisma' has no attribute {name!r}")
 
 
+def _in_worker() -> bool:
+    """Whether this is a process that multiprocessing started, which has then imported its own `process` module."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    # A spawned worker runs the main module, and so this, before it knows its parent; `_inheriting` is set by then.
+    return process.parent_process() is not None or getattr(process.current_process(), "_inheriting", False)
+
+
 # A data loader's worker shares the machine with its siblings: one thread each, unless told otherwise.
-if multiprocessing.parent_process() is not None and "MELISMA_NUM_THREADS" not in os.environ:
+if _in_worker() and "MELISMA_NUM_THREADS" not in os.environ:
     set_num_threads(1)

@@ -8,6 +8,9 @@ import numpy as np
 
 from .errors import InvalidArgument, InvalidType
 
+# Native byte order only: a dtype equals these only if it is the same in that too.
+_DTYPES = frozenset(np.dtype(name) for name in ("int16", "float32", "float64", "complex64", "complex128"))
+
 Wrap = Callable[[np.ndarray], Any]
 
 
@@ -17,8 +20,15 @@ def _same(result: np.ndarray) -> np.ndarray:
 
 def take(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
     """NumPy's view of `array`, without a copy, and what turns a result into the same kind of array."""
-    if type(array) is np.ndarray:
-        return array, _same
+    view, wrap = (array, _same) if type(array) is np.ndarray else _view(array, op, argument)
+    if view.dtype not in _DTYPES:
+        raise InvalidType(
+            f"{op}: {argument} must be native int16, float32, float64, complex64 or complex128, got dtype {view.dtype}"
+        )
+    return view, wrap
+
+
+def _view(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
     package = type(array).__module__.partition(".")[0]
     if package == "torch" and hasattr(array, "resolve_conj"):
         return _take_torch(array, op, argument)

@@ -475,7 +475,14 @@ def melscale_fbanks(
     op = "melscale_fbanks"
     bins = _options.integer(op, "n_freqs", n_freqs, 1)
     _options.hashable(op, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm)
-    return _options.mel_bank(op, bins, sample_rate, n_mels, f_min, f_max, mel_scale, norm).to_dense()
+    return _dense(op, _options.mel_bank(op, bins, sample_rate, n_mels, f_min, f_max, mel_scale, norm))
+
+
+def _dense(op: str, bank: Any) -> np.ndarray:
+    try:
+        return bank.to_dense()
+    except InvalidArgument as error:
+        raise _options.renamed(error, op) from None
 
 
 def log_filterbank(
@@ -493,7 +500,7 @@ def log_filterbank(
     op = "log_filterbank"
     bins = _options.integer(op, "n_freqs", n_freqs, 1)
     _options.hashable(op, sample_rate=sample_rate, num_bands=num_bands, f_min=f_min, f_max=f_max, f_ref=f_ref)
-    return _options.log_bank(op, bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters).to_dense()
+    return _dense(op, _options.log_bank(op, bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters))
 
 
 def get_window(name: str, length: int, periodic: bool = True, *, beta: float = 12.0) -> np.ndarray:

@@ -72,7 +72,7 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
   const char* op = "mel_filter_bank";
   check_bins(op, bins);
   check_rate(op, params.sample_rate);
-  if (params.n_mels < 1 || params.n_mels > (1 << 20)) fail_argument(op, "n_mels must be 1 to 2^20, got %" PRId64, params.n_mels);
+  if (params.n_mels < 1 || params.n_mels > (1 << 16)) fail_argument(op, "n_mels must be 1 to 2^16, got %" PRId64, params.n_mels);
   const double nyquist = params.sample_rate / 2;
   const double f_max = params.f_max < 0 ? nyquist : params.f_max;
   if (!(params.f_min >= 0) || !std::isfinite(params.f_min)) fail_argument(op, "f_min must be >= 0 Hz, got %g", params.f_min);

@@ -151,7 +151,7 @@ void Run(const FilteredSpectrogramJob& job) {
     if (clip || affine) finish<double>(job, maxima);
     return;
   }
-  if (computes_in_float64(n_fft, false)) {
+  if (job.float64 || computes_in_float64(n_fft, false)) {
     run<double, float>(job, at);
   } else {
     run<float, float>(job, at);

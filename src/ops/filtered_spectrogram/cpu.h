@@ -16,10 +16,11 @@ struct FilteredSpectrogramJob {
   std::int64_t band_stride, frame_stride;  // of out
   double power;
   LogParams log;
+  bool float64;                            // compute in it
   std::vector<double> window;  // [n_fft], scaled
 };
 
 void filtered_spectrogram_cpu(const FilteredSpectrogramJob& job);
-Explanation filtered_spectrogram_cpu_kernel(std::int64_t n_fft, bool double_result);
+Explanation filtered_spectrogram_cpu_kernel(std::int64_t n_fft, bool float64);
 
 }  // namespace melisma

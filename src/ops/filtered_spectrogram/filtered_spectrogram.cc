@@ -55,13 +55,14 @@ void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBan
                                    out.stride(frame_major ? -2 : -1),
                                    params.spectrogram.power,
                                    params.log,
+                                   params.float64,
                                    spectrogram_window(window, params.spectrogram, kOp)};
   if (shape.numel() > 0) filtered_spectrogram_cpu(job);
 }
 
 Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
   const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
-  return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result);
+  return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result || params.float64);
 }
 
 }  // namespace melisma

@@ -10,7 +10,6 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "melisma/runtime.h"
@@ -46,10 +45,15 @@ thread_local bool inside = false;  // a parallel_for, so that a nested one runs 
   inside = false;
 });
 
+// CPUs that this process may run on: TBB asks for the affinity mask, std::thread::hardware_concurrency does not.
+int cpus() {
+  static const int count = std::max(1, tbb::info::default_concurrency());
+  return count;
+}
+
 int default_threads() {
-  static const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));  // glibc: of the affinity mask
   if (options().num_threads) return *options().num_threads;
-  return forked ? 1 : cpus;
+  return forked ? 1 : cpus();
 }
 
 // The arena for the present number of threads. An old one lives on while a call still uses it.
@@ -89,7 +93,7 @@ int num_threads() {
 void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body) {
   if (n <= 1 || inside) return run_in_order(n, body);
   // More than the CPUs would only make TBB print a warning.
-  const int limit = std::min(num_threads(), tbb::info::default_concurrency());
+  const int limit = std::min(num_threads(), cpus());
   const int threads = static_cast<int>(std::min<std::int64_t>(n, limit));
   if (threads == 1) {
     inside = true;
