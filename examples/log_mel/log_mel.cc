@@ -82,9 +82,9 @@ void run(const char* input, const char* output, std::int64_t n_mels) {
   mel.n_mels = n_mels;
   const FilterBank bank = FilterBank::mel(params.spectrogram.frames.n_fft / 2 + 1, mel);
 
-  std::vector<float> window(2048);
-  make_window("hann", true, 0.0, Tensor(window.data(), DType::kFloat32, {2048}));
-  const Tensor window_view(window.data(), DType::kFloat32, {2048});
+  std::vector<double> window(2048);  // float64, as Python's: it is rounded once, with all scales in it
+  const Tensor window_view(window.data(), DType::kFloat64, {2048});
+  make_window("hann", true, 0.0, window_view);
 
   // The shape is [channels, n_mels, frames]. Contiguous here; any strides would do.
   const Shape shape = filtered_spectrogram_shape(x, bank, params);

@@ -380,6 +380,7 @@ def operate(
     if p.bank == "log":
         return melisma.filtered_spectrogram(
             x,
+            precision="float64",  # as compat.madmom
             filterbank=p.filter_bank(),
             output_scale=p.log,
             mul=p.mul,

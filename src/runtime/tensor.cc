@@ -41,10 +41,10 @@ std::int64_t Shape::numel() const {
 }
 
 Tensor::Tensor(void* data_, DType dtype_, const Shape& shape_) : data(data_), dtype(dtype_), shape(shape_) {
-  std::int64_t step = 1;
+  std::uint64_t step = 1;  // unsigned: a shape too large to exist may wrap; its numel() says so
   for (int i = shape.ndim - 1; i >= 0; --i) {
-    strides[static_cast<std::size_t>(i)] = step;
-    step *= shape[i] > 0 ? shape[i] : 1;
+    strides[static_cast<std::size_t>(i)] = static_cast<std::int64_t>(step);
+    step *= shape[i] > 0 ? static_cast<std::uint64_t>(shape[i]) : 1;
   }
 }
 

@@ -35,8 +35,8 @@ inline double sum_error(std::int64_t count, double eps) { return eps * (2.0 + st
 // Relative error of the SIMD logarithm and of x^p, as documented by Highway (ln: 3 ulp) plus the roundings around them.
 inline double elementwise_error(double eps) { return 8.0 * eps; }
 
-// Relative error of x^p = exp(p ln x), always computed in float64, for a result y: the rounding of p ln x is an absolute
-// error of the exponent.
+// Relative error of x^p = exp(p ln x), always computed in float64, for a result y: the rounding of p ln x is an
+// absolute error of the exponent.
 inline double power_error(double eps, double y) {
   const double exponent = y > 0.0 ? std::abs(std::log(y)) : 0.0;
   return elementwise_error(eps) + 2.0 * std::numeric_limits<double>::epsilon() * exponent;

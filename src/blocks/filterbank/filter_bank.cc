@@ -89,6 +89,9 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
   for (std::int64_t m = 0; m < params.n_mels; ++m) {
     const double left = edges[static_cast<std::size_t>(m)], center = edges[static_cast<std::size_t>(m + 1)],
                  right = edges[static_cast<std::size_t>(m + 2)];
+    if (!(right > left) || !std::isfinite(2.0 / (right - left))) {
+      fail_argument(op, "f_max must be further above f_min = %g Hz for %" PRId64 " bands, got %g", params.f_min, params.n_mels, f_max);
+    }
     const double height = params.norm == MelNorm::kSlaney ? 2.0 / (right - left) : 1.0;
     const std::int64_t first = step > 0 ? std::clamp<std::int64_t>(static_cast<std::int64_t>(left / step), 0, bins - 1) : 0;
     std::vector<double> weights;

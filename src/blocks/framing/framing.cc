@@ -58,7 +58,7 @@ Framing make_framing(std::int64_t length, const FrameParams& params, const char*
   f.offset = center + params.pad;
   if (params.tail == FrameTail::kCovers) {
     const double step = fractional ? params.fractional_hop : static_cast<double>(hop);
-    f.frames = fractional ? static_cast<std::int64_t>(std::ceil(static_cast<double>(padded) / step)) : (padded + hop - 1) / hop;
+    f.frames = fractional ? static_cast<std::int64_t>(std::ceil(static_cast<double>(padded) / step)) : (padded - 1) / hop + 1;
     return f;
   }
   if (params.center && params.pad_mode == PadMode::kReflect && center >= padded) {

@@ -68,7 +68,7 @@ class FrameRows {
   // Asks for the samples that frames first .. first + count - 1 have and frame first - 1 has not. The hardware's prefetchers do
   // not follow frames: this took the mel spectrogram of 32 x 480k samples from 15 to 10 ms.
   void prefetch(std::int64_t first, std::int64_t count) const {
-    if (stride_ != 1) return;
+    if (stride_ != 1 || first >= framing_.frames) return;
     const std::int64_t size = static_cast<std::int64_t>(dtype_size(dtype_));
     const std::int64_t last = std::min(first + count, framing_.frames) - 1;
     const std::int64_t from = std::max<std::int64_t>(framing_.start(first - 1) + framing_.n_fft, 0);
