@@ -2,8 +2,8 @@
 //
 //   log_mel INPUT OUTPUT.npy [N_MELS]
 //
-// The result is float32 [channels, n_mels, frames] in dB: 10 log10(max(power, 1e-10)), from frames of 2048 samples every
-// 512, at the file's own sample rate. In Python the same is
+// The result is float32 [channels, n_mels, frames] in dB: 10 log10(max(power, 1e-10)), from frames of 2048 samples
+// every 512, at the file's own sample rate. In Python the same is
 //
 //   melisma.log_mel(x, sample_rate=rate, n_fft=2048, hop_length=512, n_mels=n_mels)
 #include <sndfile.h>

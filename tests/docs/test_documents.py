@@ -44,7 +44,9 @@ def test_cpp_block_compiles(source: str, tmp_path: Path) -> None:
     file = tmp_path / "block.cc"
     file.write_text(source, encoding="utf-8")
     include = f"-I{ROOT / 'include'}"
-    subprocess.run(["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Werror", include, str(file)], check=True, timeout=120)
+    subprocess.run(
+        ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Werror", include, str(file)], check=True, timeout=120
+    )
 
 
 def test_melisma_commands(tmp_path: Path) -> None:
@@ -98,6 +100,8 @@ def test_paths_exist(document: str) -> None:
 def test_version_stands_in_one_place() -> None:
     import melisma
 
-    declared = re.search(r'^version = "([^"]+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    declared = re.search(
+        r'^version = "([^"]+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     assert declared is not None
     assert melisma.__version__ == declared.group(1)

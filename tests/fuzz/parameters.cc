@@ -43,14 +43,17 @@ class Bytes {
   std::int64_t size(std::int64_t limit) {
     switch (below(16)) {
       case 0: return raw<std::int64_t>();
-      case 1: return pick<std::int64_t>({0, -1, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()});
+      case 1:
+        return pick<std::int64_t>(
+            {0, -1, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()});
       default: return 1 + below(limit);
     }
   }
   double number(double usual) {
     switch (below(8)) {
       case 0: return raw<double>();
-      case 1: return pick({0.0, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()});
+      case 1:
+        return pick({0.0, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()});
       default: return usual;
     }
   }
@@ -108,7 +111,8 @@ class Result {
   const Tensor& tensor() const { return tensor_; }
   void check() const {
     for (std::size_t i = 0; i < kGuard; ++i) {
-      if (memory_[i] != kGuardByte || memory_[memory_.size() - 1 - i] != kGuardByte) report("written outside the result");
+      if (memory_[i] != kGuardByte || memory_[memory_.size() - 1 - i] != kGuardByte)
+        report("written outside the result");
     }
   }
 
@@ -149,10 +153,10 @@ Input make_window_input(Bytes& bytes, std::int64_t wanted) {
   return window;
 }
 
-DType real_result(DType x) { return x == DType::kFloat64 || x == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32; }
-DType complex_result(DType x) {
-  return real_result(x) == DType::kFloat64 ? DType::kComplex128 : DType::kComplex64;
+DType real_result(DType x) {
+  return x == DType::kFloat64 || x == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32;
 }
+DType complex_result(DType x) { return real_result(x) == DType::kFloat64 ? DType::kComplex128 : DType::kComplex64; }
 
 bool run_stft(Bytes& bytes) {
   const Input x = make_input(
@@ -251,7 +255,8 @@ bool run_filtered(Bytes& bytes) {
   p.log.post_mul = bytes.number(1.0);
   p.log.post_add = bytes.number(0.0);
   const std::int64_t n_fft = std::clamp<std::int64_t>(p.spectrogram.frames.n_fft, 0, 4096);
-  const FilterBank bank = make_bank(bytes, bytes.below(8) == 0 ? bytes.size(200) : n_fft / 2 + (p.spectrogram.nyquist ? 1 : 0));
+  const FilterBank bank =
+      make_bank(bytes, bytes.below(8) == 0 ? bytes.size(200) : n_fft / 2 + (p.spectrogram.nyquist ? 1 : 0));
   const Input window =
       make_window_input(bytes, p.spectrogram.frames.win_length > 0 ? p.spectrogram.frames.win_length : n_fft);
   const bool with_window = bytes.flag();
