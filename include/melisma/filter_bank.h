@@ -18,13 +18,13 @@ enum class MelNorm : std::uint8_t { kNone, kSlaney };  // kSlaney: each triangle
 struct MelParams {
   double sample_rate = 0.0;  // Hz
   std::int64_t n_mels = 128;
-  double f_min = 0.0;        // Hz
-  double f_max = -1.0;       // Hz; negative: sample_rate / 2
+  double f_min = 0.0;   // Hz
+  double f_max = -1.0;  // Hz; negative: sample_rate / 2
   MelScale scale = MelScale::kHtk;
   MelNorm norm = MelNorm::kNone;
 };
 
-struct LogBandParams {  // madmom's LogarithmicFilterbank
+struct LogBandParams {       // madmom's LogarithmicFilterbank
   double sample_rate = 0.0;  // Hz
   std::int64_t bands_per_octave = 12;
   double f_min = 30.0;       // Hz
@@ -39,7 +39,7 @@ class FilterBank {
   struct Band {
     std::int64_t first_bin;  // of the non-zero weights
     std::int64_t count;
-    std::int64_t offset;     // of the first weight in weights()
+    std::int64_t offset;  // of the first weight in weights()
   };
 
   // weights: [bins, bands] float32 or float64, any strides (torchaudio's and madmom's orientation).

@@ -18,11 +18,11 @@ enum class TopScope : std::uint8_t {
 // then, where top is finite, y = max(y, maximum(y) - top);  then y = post_mul * y + post_add.
 struct LogParams {
   bool enabled = false;
-  double scale = 1.0;    // 1 / ln(10) for log10, 10 / ln(10) for dB of a power
+  double scale = 1.0;  // 1 / ln(10) for log10, 10 / ln(10) for dB of a power
   double mul = 1.0;
   double add = 0.0;
-  double floor = 0.0;    // the logarithm's smallest argument; > 0 unless add > 0
-  double offset = 0.0;   // e.g. -10 log10(ref)
+  double floor = 0.0;                                    // the logarithm's smallest argument; > 0 unless add > 0
+  double offset = 0.0;                                   // e.g. -10 log10(ref)
   double top = std::numeric_limits<double>::infinity();  // in units of y, before post_mul
   TopScope top_scope = TopScope::kItem;
   double post_mul = 1.0;
@@ -32,7 +32,7 @@ struct LogParams {
 struct FilteredSpectrogramParams {
   SpectrogramParams spectrogram;  // its layout is the result's: [..., bands, frames] or [..., frames, bands]
   LogParams log;
-  bool float64 = false;           // computed in float64 whatever x is; the result's dtype stays. As madmom computes.
+  bool float64 = false;  // computed in float64 whatever x is; the result's dtype stays. As madmom computes.
 };
 
 // bank.bins() must be the number of bins of the spectrogram (n_fft/2 + 1, or n_fft/2 without Nyquist).
@@ -40,7 +40,8 @@ struct FilteredSpectrogramParams {
 Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
 void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
                           const FilteredSpectrogramParams& params, const Tensor& out);
-Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+                                         const FilteredSpectrogramParams& params);
 
 void filtered_spectrogram_reference(const Tensor& x, const Tensor* window, const FilterBank& bank,
                                     const FilteredSpectrogramParams& params, const Tensor& out);

@@ -19,17 +19,18 @@ enum class FrameTail : std::uint8_t {
 };
 
 struct FrameParams {
-  std::int64_t n_fft = 0;         // transform size, samples; >= 1
-  std::int64_t hop_length = 0;    // samples between frames, >= 1; 0 means n_fft / 4
-  std::int64_t win_length = 0;    // samples, 1..n_fft; 0 means n_fft. A shorter window is centred in n_fft with zeros around.
-  bool center = true;             // pad n_fft / 2 on both sides, so that frame i is centred on sample i * hop
+  std::int64_t n_fft = 0;       // transform size, samples; >= 1
+  std::int64_t hop_length = 0;  // samples between frames, >= 1; 0 means n_fft / 4
+  std::int64_t win_length =
+      0;               // samples, 1..n_fft; 0 means n_fft. A shorter window is centred in n_fft with zeros around.
+  bool center = true;  // pad n_fft / 2 on both sides, so that frame i is centred on sample i * hop
   PadMode pad_mode = PadMode::kReflect;
-  std::int64_t pad = 0;           // zeros put on both sides before everything else (torchaudio's `pad`)
+  std::int64_t pad = 0;  // zeros put on both sides before everything else (torchaudio's `pad`)
   // With center = false: frame i holds the window at sample i * hop, as if n_fft were win_length (torch's argument).
   bool align_to_window = false;
   FrameTail tail = FrameTail::kWhole;
-  double fractional_hop = 0.0;    // > 0: frame i starts at floor(i * fractional_hop) - n_fft / 2; needs kCovers
-  double input_scale = 1.0;       // samples are multiplied by this, inside the window; 1/32768 makes PCM16 of +-1
+  double fractional_hop = 0.0;  // > 0: frame i starts at floor(i * fractional_hop) - n_fft / 2; needs kCovers
+  double input_scale = 1.0;     // samples are multiplied by this, inside the window; 1/32768 makes PCM16 of +-1
 };
 
 // Frames of a signal of `length` samples. Throws Error naming `op` where the parameters or the length do not allow any.

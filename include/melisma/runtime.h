@@ -9,8 +9,8 @@
 namespace melisma {
 
 // --- threads ---------------------------------------------------------------------------------------------------------
-// Default: MELISMA_NUM_THREADS, else the CPUs this process may run on; 1 in a process forked after the library was used.
-// Results never depend on it.
+// Default: MELISMA_NUM_THREADS, else the CPUs this process may run on; 1 in a process forked after the library was
+// used. Results never depend on it.
 void set_num_threads(int n);  // >= 1, else Error
 int num_threads();
 
@@ -19,14 +19,14 @@ int num_threads();
 // costs more than the STFT that fills it). Released blocks go to a pool of at most MELISMA_POOL_MB (default 64).
 void* allocate_result(std::size_t bytes);  // throws Error{kOutOfMemory}; bytes may be 0
 void release_result(void* block) noexcept;
-void trim_pool() noexcept;                 // gives every pooled block back to the system
+void trim_pool() noexcept;  // gives every pooled block back to the system
 std::size_t pooled_bytes() noexcept;
 
 // --- backends --------------------------------------------------------------------------------------------------------
 struct BackendInfo {
-  std::string name;      // "cpu", "cuda", "metal"
+  std::string name;  // "cpu", "cuda", "metal"
   bool available;
-  std::string reason;    // why not, or what it is ("AVX3, 2 threads")
+  std::string reason;  // why not, or what it is ("AVX3, 2 threads")
 };
 std::vector<BackendInfo> backends();
 
@@ -52,7 +52,8 @@ void set_strict(bool on);
 // Names of the SIMD targets that this machine can run, best first ("AVX3", "AVX2", "SSE4"), and the one in use.
 std::vector<std::string> simd_targets();
 std::string simd_target();
-// Forces one of them ("" goes back to the best); for tests. Also the environment variable MELISMA_SIMD. Error if unknown.
+// Forces one of them ("" goes back to the best); for tests. Also the environment variable MELISMA_SIMD. Error if
+// unknown.
 void set_simd_target(const std::string& name);
 
 const char* version();

@@ -20,7 +20,7 @@ struct SpectrogramParams {
   // above 1e19 as infinity.
   double power = 2.0;
   SpectrumNorm norm = SpectrumNorm::kNone;
-  bool nyquist = true;      // false leaves bin n_fft/2 out (madmom); needs an even n_fft
+  bool nyquist = true;  // false leaves bin n_fft/2 out (madmom); needs an even n_fft
   Layout layout = Layout::kFrequencyMajor;
 };
 

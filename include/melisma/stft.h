@@ -17,8 +17,8 @@ struct StftParams {
 
 // x:      [..., samples] int16, float32, float64, complex64 or complex128, any strides
 // window: [win_length] float32 or float64 (complex is refused), or null for ones
-// out:    stft_shape(x, params), complex64 (from int16, float32, complex64) or complex128, any strides, no overlap with x
-// Computed in float32 unless x is float64 or complex128.
+// out:    stft_shape(x, params), complex64 (from int16, float32, complex64) or complex128, any strides, no overlap with
+// x Computed in float32 unless x is float64 or complex128.
 Shape stft_shape(const Tensor& x, const StftParams& params);
 void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out);
 Explanation explain_stft(const Tensor& x, const StftParams& params);

@@ -56,14 +56,16 @@ struct Tensor {
   std::int64_t size(int axis) const { return shape[axis]; }
   std::int64_t stride(int axis) const { return strides[static_cast<std::size_t>(axis < 0 ? axis + ndim() : axis)]; }
   template <typename T>
-  T* as() const { return static_cast<T*>(data); }
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 };
 
 // What another library says about its tensor, in DLPack's codes (melisma/dlpack.h fills this from a DLTensor).
 struct ForeignTensor {
-  void* data = nullptr;            // of the first element
-  int device_type = 1;             // kDLCPU
-  std::uint8_t type_code = 2;      // kDLFloat
+  void* data = nullptr;        // of the first element
+  int device_type = 1;         // kDLCPU
+  std::uint8_t type_code = 2;  // kDLFloat
   std::uint8_t type_bits = 32;
   std::uint16_t type_lanes = 1;
   int ndim = 0;

@@ -22,7 +22,7 @@ DType dtype_of(nb::dlpack::dtype type, const char* op, const char* argument) {
                      : type.code == static_cast<std::uint8_t>(Code::UInt)    ? "uint"
                      : type.code == static_cast<std::uint8_t>(Code::Float)   ? "float"
                      : type.code == static_cast<std::uint8_t>(Code::Complex) ? "complex"
-                                                                              : "bool or other, bits ";
+                                                                             : "bool or other, bits ";
   throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
                                            " must be int16, float32, float64, complex64 or complex128, got " + kind +
                                            std::to_string(type.bits));
@@ -36,8 +36,9 @@ nb::dlpack::dtype to_dlpack(DType type) {
 
 ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argument) {
   if (array.ndim() > static_cast<std::size_t>(kMaxDims)) {
-    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " + std::to_string(kMaxDims) +
-                                                 " dimensions, got " + std::to_string(array.ndim()));
+    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " +
+                                                 std::to_string(kMaxDims) + " dimensions, got " +
+                                                 std::to_string(array.ndim()));
   }
   Tensor tensor;
   tensor.data = const_cast<void*>(array.data());
@@ -56,7 +57,8 @@ ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argum
   if (nb::hasattr(object, "dtype")) type = std::string("dtype ") + nb::str(object.attr("dtype")).c_str();
   throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
                                            " must be an array of native-endian int16, float32, float64, complex64 or "
-                                           "complex128, got " + type);
+                                           "complex128, got " +
+                                           type);
 }
 
 // First and last byte of a tensor's memory.
@@ -84,7 +86,8 @@ ArrayView writable_view(nb::handle object, const char* op, const char* argument)
   if (!nb::try_cast(object, array, false)) {
     nb::ndarray<nb::ro> readable;
     if (nb::try_cast(object, readable, false)) {
-      throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must be writable, got a read-only array");
+      throw Error(ErrorKind::kInvalidArgument,
+                  std::string(op) + ": " + argument + " must be writable, got a read-only array");
     }
     refuse(object, op, argument);
   }
@@ -106,7 +109,8 @@ NewArray new_array(const Shape& shape, DType dtype, bool swapped) {
   }
   std::size_t dims[kMaxDims];
   for (int axis = 0; axis < shape.ndim; ++axis) dims[axis] = static_cast<std::size_t>(shape[axis]);
-  nb::ndarray<nb::numpy> array(data, static_cast<std::size_t>(shape.ndim), dims, owner, tensor.strides.data(), to_dlpack(dtype));
+  nb::ndarray<nb::numpy> array(data, static_cast<std::size_t>(shape.ndim), dims, owner, tensor.strides.data(),
+                               to_dlpack(dtype));
   return {nb::cast(array, nb::rv_policy::reference), tensor};
 }
 

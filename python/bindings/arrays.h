@@ -18,8 +18,8 @@ struct ArrayView {
 ArrayView view(nb::handle object, const char* op, const char* argument);
 ArrayView writable_view(nb::handle object, const char* op, const char* argument);
 
-// A new array of the library's own memory, returned to its pool with the last reference. swapped: the last two axes lie in
-// memory in the other order, as in the result of torch.stft.
+// A new array of the library's own memory, returned to its pool with the last reference. swapped: the last two axes lie
+// in memory in the other order, as in the result of torch.stft.
 struct NewArray {
   nb::object object;
   Tensor tensor;

@@ -1,5 +1,5 @@
-// melisma._core: the C++ library as Python sees it. Arguments are NumPy arrays and parameter objects; everything friendlier is
-// in python/melisma.
+// melisma._core: the C++ library as Python sees it. Arguments are NumPy arrays and parameter objects; everything
+// friendlier is in python/melisma.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -47,7 +47,8 @@ nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb
   }
   const ArrayView result = writable_view(out, op, "out");
   if (overlap(result.tensor, input)) {
-    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": out must not overlap the input's memory, got one that does");
+    throw Error(ErrorKind::kInvalidArgument,
+                std::string(op) + ": out must not overlap the input's memory, got one that does");
   }
   {
     nb::gil_scoped_release unlocked;
@@ -77,7 +78,8 @@ nb::object call_stft(nb::handle x, nb::handle window, const StftParams& params, 
              [&](const Tensor& result) { stft(input.tensor, w.get(), params, result); });
 }
 
-nb::object call_istft(nb::handle spec, nb::handle window, const IstftParams& params, bool complex_result, nb::handle out) {
+nb::object call_istft(nb::handle spec, nb::handle window, const IstftParams& params, bool complex_result,
+                      nb::handle out) {
   const ArrayView input = view(spec, "istft", "input");
   const OptionalView w(window, "istft");
   const DType real = input.tensor.dtype == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32;
@@ -98,8 +100,8 @@ nb::object call_filtered_spectrogram(nb::handle x, nb::handle window, const Filt
                                      const FilteredSpectrogramParams& params, nb::handle out) {
   const ArrayView input = view(x, "filtered_spectrogram", "input");
   const OptionalView w(window, "filtered_spectrogram");
-  return run("filtered_spectrogram", filtered_spectrogram_shape(input.tensor, bank, params), real_result(input.tensor.dtype),
-             params.spectrogram.layout == Layout::kFrequencyMajor, out, input.tensor,
+  return run("filtered_spectrogram", filtered_spectrogram_shape(input.tensor, bank, params),
+             real_result(input.tensor.dtype), params.spectrogram.layout == Layout::kFrequencyMajor, out, input.tensor,
              [&](const Tensor& result) { filtered_spectrogram(input.tensor, w.get(), bank, params, result); });
 }
 
@@ -119,7 +121,9 @@ void bind_parameters(nb::module_& m) {
       .value("reflect", PadMode::kReflect)
       .value("replicate", PadMode::kReplicate)
       .value("circular", PadMode::kCircular);
-  nb::enum_<Layout>(m, "Layout").value("frequency_major", Layout::kFrequencyMajor).value("frame_major", Layout::kFrameMajor);
+  nb::enum_<Layout>(m, "Layout")
+      .value("frequency_major", Layout::kFrequencyMajor)
+      .value("frame_major", Layout::kFrameMajor);
   nb::enum_<FrameTail>(m, "FrameTail").value("whole", FrameTail::kWhole).value("covers", FrameTail::kCovers);
   nb::enum_<EdgePolicy>(m, "EdgePolicy")
       .value("error", EdgePolicy::kError)
@@ -192,28 +196,31 @@ void bind_parameters(nb::module_& m) {
 
 void bind_filter_bank(nb::module_& m) {
   nb::class_<FilterBank>(m, "FilterBank")
-      .def_static("from_dense", [](nb::handle weights) { return FilterBank(view(weights, "filter_bank", "filterbank").tensor); })
+      .def_static("from_dense",
+                  [](nb::handle weights) { return FilterBank(view(weights, "filter_bank", "filterbank").tensor); })
       .def_static(
           "mel",
-          [](std::int64_t bins, double sample_rate, std::int64_t n_mels, double f_min, double f_max, MelScale scale, MelNorm norm) {
+          [](std::int64_t bins, double sample_rate, std::int64_t n_mels, double f_min, double f_max, MelScale scale,
+             MelNorm norm) {
             return FilterBank::mel(bins, {sample_rate, n_mels, f_min, f_max, scale, norm});
           },
           nb::kw_only(), "bins"_a, "sample_rate"_a, "n_mels"_a, "f_min"_a, "f_max"_a, "scale"_a, "norm"_a)
       .def_static(
           "logarithmic",
-          [](std::int64_t bins, double sample_rate, std::int64_t bands_per_octave, double f_min, double f_max, double f_ref,
-             bool norm_filters, bool unique_filters) {
+          [](std::int64_t bins, double sample_rate, std::int64_t bands_per_octave, double f_min, double f_max,
+             double f_ref, bool norm_filters, bool unique_filters) {
             return FilterBank::logarithmic(
                 bins, {sample_rate, bands_per_octave, f_min, f_max, f_ref, norm_filters, unique_filters});
           },
-          nb::kw_only(), "bins"_a, "sample_rate"_a, "bands_per_octave"_a, "f_min"_a, "f_max"_a, "f_ref"_a, "norm_filters"_a,
-          "unique_filters"_a)
+          nb::kw_only(), "bins"_a, "sample_rate"_a, "bands_per_octave"_a, "f_min"_a, "f_max"_a, "f_ref"_a,
+          "norm_filters"_a, "unique_filters"_a)
       .def_prop_ro("bins", &FilterBank::bins)
       .def_prop_ro("bands", &FilterBank::bands)
       .def("to_dense", [](const FilterBank& bank) {
         if (bank.bins() > kMostValues / bank.bands()) {
           throw Error(ErrorKind::kInvalidArgument, "filter_bank: bins times bands must be at most 2^28, got " +
-                                                       std::to_string(bank.bins()) + " times " + std::to_string(bank.bands()));
+                                                       std::to_string(bank.bins()) + " times " +
+                                                       std::to_string(bank.bands()));
         }
         NewArray result = new_array(Shape{bank.bins(), bank.bands()}, DType::kFloat32, false);
         bank.to_dense(result.tensor);
@@ -225,17 +232,33 @@ void bind_operators(nb::module_& m) {
   m.def("stft", &call_stft, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
   m.def("istft", &call_istft, "spec"_a, "window"_a.none(), "params"_a, "complex_result"_a, "out"_a.none());
   m.def("spectrogram", &call_spectrogram, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
-  m.def("filtered_spectrogram", &call_filtered_spectrogram, "x"_a, "window"_a.none(), "bank"_a, "params"_a, "out"_a.none());
+  m.def("filtered_spectrogram", &call_filtered_spectrogram, "x"_a, "window"_a.none(), "bank"_a, "params"_a,
+        "out"_a.none());
   // The arguments of the operators, without out; windows are not looked at.
-  m.def("explain_stft", [](nb::handle x, nb::handle, const StftParams& p) { return to_dict(explain_stft(view(x, "stft", "input").tensor, p)); }, "x"_a, "window"_a.none(), "params"_a);
-  m.def("explain_istft",
-        [](nb::handle x, nb::handle, const IstftParams& p, bool) { return to_dict(explain_istft(view(x, "istft", "input").tensor, p)); }, "x"_a, "window"_a.none(), "params"_a, "complex_result"_a);
-  m.def("explain_spectrogram", [](nb::handle x, nb::handle, const SpectrogramParams& p) {
-    return to_dict(explain_spectrogram(view(x, "spectrogram", "input").tensor, p));
-  }, "x"_a, "window"_a.none(), "params"_a);
-  m.def("explain_filtered_spectrogram", [](nb::handle x, nb::handle, const FilterBank& bank, const FilteredSpectrogramParams& p) {
-    return to_dict(explain_filtered_spectrogram(view(x, "filtered_spectrogram", "input").tensor, bank, p));
-  }, "x"_a, "window"_a.none(), "bank"_a, "params"_a);
+  m.def(
+      "explain_stft",
+      [](nb::handle x, nb::handle, const StftParams& p) {
+        return to_dict(explain_stft(view(x, "stft", "input").tensor, p));
+      },
+      "x"_a, "window"_a.none(), "params"_a);
+  m.def(
+      "explain_istft",
+      [](nb::handle x, nb::handle, const IstftParams& p, bool) {
+        return to_dict(explain_istft(view(x, "istft", "input").tensor, p));
+      },
+      "x"_a, "window"_a.none(), "params"_a, "complex_result"_a);
+  m.def(
+      "explain_spectrogram",
+      [](nb::handle x, nb::handle, const SpectrogramParams& p) {
+        return to_dict(explain_spectrogram(view(x, "spectrogram", "input").tensor, p));
+      },
+      "x"_a, "window"_a.none(), "params"_a);
+  m.def(
+      "explain_filtered_spectrogram",
+      [](nb::handle x, nb::handle, const FilterBank& bank, const FilteredSpectrogramParams& p) {
+        return to_dict(explain_filtered_spectrogram(view(x, "filtered_spectrogram", "input").tensor, bank, p));
+      },
+      "x"_a, "window"_a.none(), "bank"_a, "params"_a);
   m.def("make_window", [](const std::string& name, std::int64_t length, bool periodic, double parameter) {
     if (length < 1 || length > kMostValues) {
       throw Error(ErrorKind::kInvalidArgument, "make_window: length must be 1 to 2^28, got " + std::to_string(length));

@@ -53,9 +53,13 @@ def _take_torch(tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
     if tensor.layout is not torch.strided:
         raise InvalidType(f"{op}: {argument} must be a dense tensor, got layout {tensor.layout}")
     if tensor.requires_grad and torch.is_grad_enabled():
-        raise InvalidArgument(f"{op}: {argument} requires grad, which has no gradient here yet; pass {argument}.detach()")
+        raise InvalidArgument(
+            f"{op}: {argument} requires grad, which has no gradient here yet; pass {argument}.detach()"
+        )
     if tensor.dtype in (torch.float16, torch.bfloat16):
-        raise InvalidType(f"{op}: {argument} must be int16, float32, float64, complex64 or complex128, got {tensor.dtype}")
+        raise InvalidType(
+            f"{op}: {argument} must be int16, float32, float64, complex64 or complex128, got {tensor.dtype}"
+        )
     return tensor.detach().resolve_conj().resolve_neg().numpy(), torch.from_numpy
 
 
@@ -70,7 +74,9 @@ def _take_dlpack(array: Any, package: str, op: str, argument: str) -> tuple[np.n
     try:
         view = np.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise InvalidType(f"{op}: {argument} must be a CPU array that NumPy can view, got {type(array).__name__}: {error}") from error
+        raise InvalidType(
+            f"{op}: {argument} must be a CPU array that NumPy can view, got {type(array).__name__}: {error}"
+        ) from error
     module: Any = sys.modules.get(package)
     for candidate in (module, getattr(module, "numpy", None)):  # jax keeps its own in jax.numpy
         make = getattr(candidate, "from_dlpack", None)

@@ -190,7 +190,9 @@ def spectrogram_params(
 ) -> Any:
     """SpectrogramParams for torchaudio's options."""
     params = _core.SpectrogramParams()
-    params.frames = frame_params(op, n_fft, hop_length, win_length, center, pad_mode, pad, input_scale, hop_of_window=True)
+    params.frames = frame_params(
+        op, n_fft, hop_length, win_length, center, pad_mode, pad, input_scale, hop_of_window=True
+    )
     params.power = number(op, "power", power)
     params.norm = _spectrum_norm(op, normalized)
     params.nyquist = nyquist
@@ -225,7 +227,15 @@ def mel_bank(
 
 @lru_cache(maxsize=128, typed=True)
 def log_bank(
-    op: str, bins: int, sample_rate: Any, num_bands: Any, f_min: Any, f_max: Any, f_ref: Any, norm_filters: Any, unique_filters: Any
+    op: str,
+    bins: int,
+    sample_rate: Any,
+    num_bands: Any,
+    f_min: Any,
+    f_max: Any,
+    f_ref: Any,
+    norm_filters: Any,
+    unique_filters: Any,
 ) -> Any:
     """The logarithmic FilterBank."""
     options = {

@@ -117,14 +117,33 @@ def stft(
     complex_input = array.dtype.kind == _COMPLEX
     try:
         params = _options.stft_params(
-            n_fft, hop_length, win_length, center, pad_mode, normalized, onesided, align_to_window, complex_input,
-            array.dtype == np.int16, layout
+            n_fft,
+            hop_length,
+            win_length,
+            center,
+            pad_mode,
+            normalized,
+            onesided,
+            align_to_window,
+            complex_input,
+            array.dtype == np.int16,
+            layout,
         )
     except TypeError as error:
         if isinstance(error, InvalidType):
             raise
-        _options.hashable("stft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, pad_mode=pad_mode,
-                          normalized=normalized, onesided=onesided, align_to_window=align_to_window, layout=layout)
+        _options.hashable(
+            "stft",
+            n_fft=n_fft,
+            hop_length=hop_length,
+            win_length=win_length,
+            center=center,
+            pad_mode=pad_mode,
+            normalized=normalized,
+            onesided=onesided,
+            align_to_window=align_to_window,
+            layout=layout,
+        )
         raise
     w = window if window is None else _window_array("stft", window, params.frames.win_length)
     if return_complex is None or _options.boolean("stft", "return_complex", return_complex):
@@ -200,8 +219,18 @@ def istft(
     except TypeError as error:
         if isinstance(error, InvalidType):
             raise
-        _options.hashable("istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center, normalized=normalized,
-                          onesided=onesided, length=length, edge=edge, layout=layout)
+        _options.hashable(
+            "istft",
+            n_fft=n_fft,
+            hop_length=hop_length,
+            win_length=win_length,
+            center=center,
+            normalized=normalized,
+            onesided=onesided,
+            length=length,
+            edge=edge,
+            layout=layout,
+        )
         raise
     complex_result = _options.boolean("istft", "return_complex", return_complex)
     w = window if window is None else _window_array("istft", window, params.win_length)
@@ -250,24 +279,56 @@ def spectrogram(
     """
     op = "spectrogram"
     array, wrap = take(x, op, "input")
-    params = _spectrogram_params(op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout)
+    params = _spectrogram_params(
+        op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+    )
     return _call(op, out, wrap, array, _window_array(op, window, params.frames.win_length), params)
 
 
 def _spectrogram_params(
-    op: str, array: np.ndarray, n_fft: Any, hop_length: Any, win_length: Any, power: Any, normalized: Any, center: Any,
-    pad_mode: Any, pad: Any, pcm_scale: Any, layout: Any, nyquist: bool = True,
+    op: str,
+    array: np.ndarray,
+    n_fft: Any,
+    hop_length: Any,
+    win_length: Any,
+    power: Any,
+    normalized: Any,
+    center: Any,
+    pad_mode: Any,
+    pad: Any,
+    pcm_scale: Any,
+    layout: Any,
+    nyquist: bool = True,
 ) -> Any:
     scale = _pcm_scale(array, pcm_scale)
-    _options.hashable(op, n_fft=n_fft, hop_length=hop_length, win_length=win_length, power=power, normalized=normalized,
-                      center=center, pad_mode=pad_mode, pad=pad, pcm_scale=scale, layout=layout)
+    _options.hashable(
+        op,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        power=power,
+        normalized=normalized,
+        center=center,
+        pad_mode=pad_mode,
+        pad=pad,
+        pcm_scale=scale,
+        layout=layout,
+    )
     return _options.spectrogram_params(
         op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, scale, layout, nyquist
     )
 
 
 def _filtered(
-    op: str, array: np.ndarray, wrap: Wrap, bank: Any, params: Any, log: Any, window: Any, out: Any, float64: bool = False
+    op: str,
+    array: np.ndarray,
+    wrap: Wrap,
+    bank: Any,
+    params: Any,
+    log: Any,
+    window: Any,
+    out: Any,
+    float64: bool = False,
 ) -> Any:
     both = _core.FilteredSpectrogramParams()
     both.float64 = float64
@@ -327,13 +388,19 @@ def mel_spectrogram(
     """
     op = "mel_spectrogram"
     array, wrap = take(x, op, "input")
-    params = _spectrogram_params(op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout)
+    params = _spectrogram_params(
+        op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+    )
     bank = _mel_bank(op, params, sample_rate, n_mels, f_min, f_max, mel_scale, norm)
     return _filtered(op, array, wrap, bank, params, None, window, out)
 
 
-def _mel_bank(op: str, params: Any, sample_rate: Any, n_mels: Any, f_min: Any, f_max: Any, mel_scale: Any, norm: Any) -> Any:
-    _options.hashable(op, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm)
+def _mel_bank(
+    op: str, params: Any, sample_rate: Any, n_mels: Any, f_min: Any, f_max: Any, mel_scale: Any, norm: Any
+) -> Any:
+    _options.hashable(
+        op, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm
+    )
     return _options.mel_bank(op, params.frames.n_fft // 2 + 1, sample_rate, n_mels, f_min, f_max, mel_scale, norm)
 
 
@@ -388,7 +455,9 @@ def log_mel(
     """
     op = "log_mel"
     array, wrap = take(x, op, "input")
-    params = _spectrogram_params(op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout)
+    params = _spectrogram_params(
+        op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+    )
     bank = _mel_bank(op, params, sample_rate, n_mels, f_min, f_max, mel_scale, norm)
     _options.hashable(op, log=log, amin=amin, ref=ref, add=add, top_db=top_db, top_db_scope=top_db_scope)
     if log == "linear":
@@ -457,14 +526,21 @@ def filtered_spectrogram(
         weights, _ = take(filterbank, op, "filterbank")
         bank = _core.FilterBank.from_dense(weights)
     size = _options.integer(op, "n_fft", n_fft, 1)
-    nyquist = bank.bins == size // 2 + 1 if include_nyquist is None else _options.boolean(op, "include_nyquist", include_nyquist)
+    nyquist = (
+        bank.bins == size // 2 + 1
+        if include_nyquist is None
+        else _options.boolean(op, "include_nyquist", include_nyquist)
+    )
     if not nyquist and bank.bins != size // 2:
         raise InvalidArgument(
             f"{op}: filterbank must have {size // 2 + 1} rows (or {size // 2} without Nyquist) for n_fft = {size}, got {bank.bins}"
         )
-    params = _spectrogram_params(op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale,
-                                 layout, nyquist)
-    _options.hashable(op, output_scale=output_scale, mul=mul, add=add, amin=amin, ref=ref, top_db=top_db, top_db_scope=top_db_scope)
+    params = _spectrogram_params(
+        op, array, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout, nyquist
+    )
+    _options.hashable(
+        op, output_scale=output_scale, mul=mul, add=add, amin=amin, ref=ref, top_db=top_db, top_db_scope=top_db_scope
+    )
     scale = _options.log_params(op, output_scale, power, mul, add, amin, ref, top_db, top_db_scope)
     if precision not in ("float32", "float64"):
         raise InvalidArgument(f"{op}: precision must be 'float32' or 'float64', got {precision!r}")
@@ -483,7 +559,9 @@ def melscale_fbanks(
     """The dense mel filter bank ``[n_freqs, n_mels]`` float32 (torchaudio.functional.melscale_fbanks)."""
     op = "melscale_fbanks"
     bins = _options.integer(op, "n_freqs", n_freqs, 1)
-    _options.hashable(op, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm)
+    _options.hashable(
+        op, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm
+    )
     return _dense(op, _options.mel_bank(op, bins, sample_rate, n_mels, f_min, f_max, mel_scale, norm))
 
 
@@ -509,7 +587,9 @@ def log_filterbank(
     op = "log_filterbank"
     bins = _options.integer(op, "n_freqs", n_freqs, 1)
     _options.hashable(op, sample_rate=sample_rate, num_bands=num_bands, f_min=f_min, f_max=f_max, f_ref=f_ref)
-    return _dense(op, _options.log_bank(op, bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters))
+    return _dense(
+        op, _options.log_bank(op, bins, sample_rate, num_bands, f_min, f_max, f_ref, norm_filters, unique_filters)
+    )
 
 
 def get_window(name: str, length: int, periodic: bool = True, *, beta: float = 12.0) -> np.ndarray:

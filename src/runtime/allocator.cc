@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 constexpr std::size_t kHugePage = 2 * kMegabyte;
-// From here on the page faults of a fresh block cost more than a mapping of its own with huge pages: 83 MB took 32-41 ms
-// from malloc and 3.9 ms so. Below, a block of the pool is faster than either.
+// From here on the page faults of a fresh block cost more than a mapping of its own with huge pages: 83 MB took 32-41
+// ms from malloc and 3.9 ms so. Below, a block of the pool is faster than either.
 constexpr std::size_t kLeastMapped = 32 * kMegabyte;
 // Below, malloc recycles as fast as the pool would.
 constexpr std::size_t kLeastPooled = 16 * 1024;
@@ -158,7 +158,8 @@ void* allocate_result(std::size_t bytes) {
     }
   }
   if (block == nullptr) {
-    throw Error(ErrorKind::kOutOfMemory, "allocate_result: no memory for a result of " + std::to_string(bytes) + " bytes");
+    throw Error(ErrorKind::kOutOfMemory,
+                "allocate_result: no memory for a result of " + std::to_string(bytes) + " bytes");
   }
   return block;
 }

@@ -67,8 +67,8 @@ const Parsed& parsed() {
       const char* text = std::getenv(variable.name);
       if (text == nullptr || *text == '\0') continue;
       if (!variable.set(text, &result.options) && result.refused.empty()) {
-        result.refused = std::string("environment: ") + variable.name + " must be " + variable.allowed + ", got '" +
-                         text + "'";
+        result.refused =
+            std::string("environment: ") + variable.name + " must be " + variable.allowed + ", got '" + text + "'";
       }
     }
     return result;

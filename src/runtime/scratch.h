@@ -5,8 +5,8 @@
 
 namespace melisma {
 
-// 64-byte aligned, uninitialised. The outermost Scratch of a thread borrows that thread's kept block (which grows to the
-// largest size asked for, up to 8 MB; larger ones are freed after use); a nested one allocates its own.
+// 64-byte aligned, uninitialised. The outermost Scratch of a thread borrows that thread's kept block (which grows to
+// the largest size asked for, up to 8 MB; larger ones are freed after use); a nested one allocates its own.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes);
@@ -30,6 +30,8 @@ class Scratch {
 };
 
 template <typename T>
-constexpr std::size_t scratch_bytes(std::size_t count) { return Scratch::round_up(count * sizeof(T)); }
+constexpr std::size_t scratch_bytes(std::size_t count) {
+  return Scratch::round_up(count * sizeof(T));
+}
 
 }  // namespace melisma

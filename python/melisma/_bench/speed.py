@@ -207,8 +207,15 @@ def _log_filtered(signals: int, seconds: int, target: float | None, float32: boo
 
     def in_float32() -> object:  # as the rival computes; madmom's function itself is held to float64
         both = melisma.filtered_spectrogram(
-            x, filterbank=filterbank, n_fft=frame_size, hop_length=hop, window=window, pad_mode="constant", output_scale="log10",
-            add=1.0, layout="frame_major",
+            x,
+            filterbank=filterbank,
+            n_fft=frame_size,
+            hop_length=hop,
+            window=window,
+            pad_mode="constant",
+            output_scale="log10",
+            add=1.0,
+            layout="frame_major",
         )
         return both[:, :frames]
 

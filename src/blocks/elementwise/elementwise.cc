@@ -25,7 +25,8 @@ HWY_INLINE V natural_log(D d, V x) {
   const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
   const V zero = hn::Zero(d);
   const V nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());
-  const V special = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::IfThenElse(hn::Eq(x, infinity), infinity, nan));
+  const V special =
+      hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::IfThenElse(hn::Eq(x, infinity), infinity, nan));
   const auto ordinary = hn::And(hn::Gt(x, zero), hn::Lt(x, infinity));
   return hn::IfThenElse(ordinary, hn::Log(d, hn::IfThenElse(ordinary, x, hn::Set(d, T{1}))), special);
 }
@@ -46,7 +47,9 @@ HWY_INLINE void for_each(T* HWY_RESTRICT v, std::int64_t count, F f) {
 
 struct Root {
   template <class D, class V>
-  HWY_INLINE V operator()(D, V x) const { return hn::Sqrt(x); }
+  HWY_INLINE V operator()(D, V x) const {
+    return hn::Sqrt(x);
+  }
 };
 
 struct Power {
@@ -111,8 +114,12 @@ HWY_EXPORT(LogF64);
 
 void power_of_squares(float* v, std::int64_t count, double power) { HWY_DYNAMIC_DISPATCH(PowerF32)(v, count, power); }
 void power_of_squares(double* v, std::int64_t count, double power) { HWY_DYNAMIC_DISPATCH(PowerF64)(v, count, power); }
-void logarithm(float* v, std::int64_t count, const LogParams& params) { HWY_DYNAMIC_DISPATCH(LogF32)(v, count, params); }
-void logarithm(double* v, std::int64_t count, const LogParams& params) { HWY_DYNAMIC_DISPATCH(LogF64)(v, count, params); }
+void logarithm(float* v, std::int64_t count, const LogParams& params) {
+  HWY_DYNAMIC_DISPATCH(LogF32)(v, count, params);
+}
+void logarithm(double* v, std::int64_t count, const LogParams& params) {
+  HWY_DYNAMIC_DISPATCH(LogF64)(v, count, params);
+}
 
 }  // namespace melisma
 #endif

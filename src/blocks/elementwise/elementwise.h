@@ -7,8 +7,8 @@
 
 namespace melisma {
 
-// v[i] = v[i]^(power / 2), the magnitude to the power from the squared magnitude. power 1 and 2 are exact roundings; others
-// go through float64.
+// v[i] = v[i]^(power / 2), the magnitude to the power from the squared magnitude. power 1 and 2 are exact roundings;
+// others go through float64.
 void power_of_squares(float* v, std::int64_t count, double power);
 void power_of_squares(double* v, std::int64_t count, double power);
 

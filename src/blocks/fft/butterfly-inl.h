@@ -40,17 +40,35 @@ struct Roots<7> {
 };
 template <>
 struct Roots<11> {
-  static constexpr double c[] = {1.0, 0.84125353283118116886, 0.41541501300188642553, -0.14231483827328514044,
-                                 -0.65486073394528506406, -0.95949297361449738989};
-  static constexpr double s[] = {0.0, 0.54064081745559758211, 0.90963199535451837141, 0.98982144188093273237,
-                                 0.75574957435425828377, 0.28173255684142969773};
+  static constexpr double c[] = {1.0,
+                                 0.84125353283118116886,
+                                 0.41541501300188642553,
+                                 -0.14231483827328514044,
+                                 -0.65486073394528506406,
+                                 -0.95949297361449738989};
+  static constexpr double s[] = {0.0,
+                                 0.54064081745559758211,
+                                 0.90963199535451837141,
+                                 0.98982144188093273237,
+                                 0.75574957435425828377,
+                                 0.28173255684142969773};
 };
 template <>
 struct Roots<13> {
-  static constexpr double c[] = {1.0, 0.88545602565320989590, 0.56806474673115580251, 0.12053668025532305335,
-                                 -0.35460488704253562597, -0.74851074817110109863, -0.97094181742605202715};
-  static constexpr double s[] = {0.0, 0.46472317204376854566, 0.82298386589365639457, 0.99270887409805399281,
-                                 0.93501624268541482344, 0.66312265824079520238, 0.23931566428755776715};
+  static constexpr double c[] = {1.0,
+                                 0.88545602565320989590,
+                                 0.56806474673115580251,
+                                 0.12053668025532305335,
+                                 -0.35460488704253562597,
+                                 -0.74851074817110109863,
+                                 -0.97094181742605202715};
+  static constexpr double s[] = {0.0,
+                                 0.46472317204376854566,
+                                 0.82298386589365639457,
+                                 0.99270887409805399281,
+                                 0.93501624268541482344,
+                                 0.66312265824079520238,
+                                 0.23931566428755776715};
 };
 
 template <class D, class V>
@@ -120,8 +138,8 @@ HWY_INLINE void butterfly4(D d, V& ar, V& ai, V& br, V& bi, V& cr, V& ci, V& dr,
   di = o3i;
 }
 
-// An eighth of a turn is a sum and a difference, times sqrt(1/2). That factor is left to the next addition, where a fused
-// multiply-add takes it for nothing: these give sqrt(2) times (re + i im) exp(-i pi / 4) and exp(-3 i pi / 4).
+// An eighth of a turn is a sum and a difference, times sqrt(1/2). That factor is left to the next addition, where a
+// fused multiply-add takes it for nothing: these give sqrt(2) times (re + i im) exp(-i pi / 4) and exp(-3 i pi / 4).
 template <class V>
 HWY_INLINE void rotate_eighth_unscaled(V& re, V& im) {
   const V r = hn::Add(re, im);
@@ -202,8 +220,8 @@ HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   im[10] = hn::Neg(t);
   butterfly2(d, re[8], im[8], re[10], im[10]);
   butterfly2(d, re[9], im[9], re[11], im[11]);
-  butterfly2_scaled(d, re[8], im[8], re[9], im[9]);  // outputs 0 and 2
-  V down_r = im[11], down_i = hn::Neg(re[11]);       // -i times the difference
+  butterfly2_scaled(d, re[8], im[8], re[9], im[9]);      // outputs 0 and 2
+  V down_r = im[11], down_i = hn::Neg(re[11]);           // -i times the difference
   butterfly2_scaled(d, re[10], im[10], down_r, down_i);  // outputs 1 and 3
   const V out2r = re[9], out2i = im[9];
   re[9] = re[10], im[9] = im[10], re[10] = out2r, im[10] = out2i, re[11] = down_r, im[11] = down_i;

@@ -1,7 +1,7 @@
 // Interleaving real and imaginary parts, in order and reversed.
 //
-// On AVX-512 one two-table permutation makes each result; Highway's StoreInterleaved2 takes three shuffles, and six with the
-// reversal. It is a tenth of the STFT at n_fft 1024.
+// On AVX-512 one two-table permutation makes each result; Highway's StoreInterleaved2 takes three shuffles, and six
+// with the reversal. It is a tenth of the STFT at n_fft 1024.
 
 // clang-format off
 #if defined(MELISMA_BLOCKS_FFT_INTERLEAVE_INL_H_) == defined(HWY_TARGET_TOGGLE)

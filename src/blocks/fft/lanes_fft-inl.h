@@ -1,7 +1,7 @@
 // Transforms of many frames at once, one frame in each lane: any size, no shuffles.
 //
-// A batch of complex values is an array [n][2][L]: real parts of value j in all L frames, then imaginary parts. Declared once
-// per SIMD target; defined in lanes_fft.cc.
+// A batch of complex values is an array [n][2][L]: real parts of value j in all L frames, then imaginary parts.
+// Declared once per SIMD target; defined in lanes_fft.cc.
 
 // clang-format off
 #if defined(MELISMA_BLOCKS_FFT_LANES_FFT_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -84,7 +84,8 @@ void lanes_fft_from(D d, const FftPlan<T>& plan, std::size_t level, T* z) {
 }
 
 template <typename T>
-void load(const T* const* rows, const T* HWY_RESTRICT window, std::int64_t count, std::int64_t step, T* HWY_RESTRICT z) {
+void load(const T* const* rows, const T* HWY_RESTRICT window, std::int64_t count, std::int64_t step,
+          T* HWY_RESTRICT z) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::int64_t L = lanes<T>();

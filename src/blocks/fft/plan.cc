@@ -45,8 +45,8 @@ std::vector<Twiddle> unit_circle(std::int64_t n) {
   return w;
 }
 
-void output_positions(const std::vector<int>& radices, std::size_t level, std::int64_t n, std::int64_t base, std::int64_t first,
-                      std::int64_t step, std::vector<std::int32_t>& position) {
+void output_positions(const std::vector<int>& radices, std::size_t level, std::int64_t n, std::int64_t base,
+                      std::int64_t first, std::int64_t step, std::vector<std::int32_t>& position) {
   if (level == radices.size()) {
     position[static_cast<std::size_t>(first)] = static_cast<std::int32_t>(base);
     return;
@@ -102,12 +102,14 @@ void plain_fft(const FftPlan<double>& plan, std::vector<std::complex<double>>& x
         for (int k = 0; k < r; ++k) {
           std::complex<double> sum = 0;
           for (int i = 0; i < r; ++i) {
-            sum += x[static_cast<std::size_t>(base + j + i * pass.sub_block)] * roots[static_cast<std::size_t>(i * k % r)];
+            sum +=
+                x[static_cast<std::size_t>(base + j + i * pass.sub_block)] * roots[static_cast<std::size_t>(i * k % r)];
           }
           const double* t = pass.twiddles + (j * (r - 1) + k - 1) * 2;
           y[static_cast<std::size_t>(k)] = k == 0 ? sum : sum * std::complex<double>(t[0], t[1]);
         }
-        for (int k = 0; k < r; ++k) x[static_cast<std::size_t>(base + j + k * pass.sub_block)] = y[static_cast<std::size_t>(k)];
+        for (int k = 0; k < r; ++k)
+          x[static_cast<std::size_t>(base + j + k * pass.sub_block)] = y[static_cast<std::size_t>(k)];
       }
     }
   }

@@ -1,9 +1,9 @@
 // The factorisation of a transform size and its twiddle factors: one for all backends.
 //
-// A complex transform of size n = r_0 r_1 ... is a sequence of decimation-in-frequency passes. Pass l works on blocks of
-// n_l = n / (r_0 ... r_{l-1}) values: with m = n_l / r_l, outputs k = 0..r-1 of the butterfly over x[j + i m] are multiplied
-// by exp(-2 pi i j k / n_l) and go to block k. Kernels either leave them in place (`position` tells where output k ended up)
-// or reorder while storing (Stockham).
+// A complex transform of size n = r_0 r_1 ... is a sequence of decimation-in-frequency passes. Pass l works on blocks
+// of n_l = n / (r_0 ... r_{l-1}) values: with m = n_l / r_l, outputs k = 0..r-1 of the butterfly over x[j + i m] are
+// multiplied by exp(-2 pi i j k / n_l) and go to block k. Kernels either leave them in place (`position` tells where
+// output k ended up) or reorder while storing (Stockham).
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ inline constexpr std::int64_t kLargestPrime = 13;
 
 bool is_smooth(std::int64_t n);  // no prime factor above kLargestPrime
 
-// The radix of the first pass over n smooth values: eights, what is left of the twos in fours before them (a pass with a radix
-// of 2 costs the memory traffic of one of 8), then the odd primes from the largest down. 0 for n = 1.
+// The radix of the first pass over n smooth values: eights, what is left of the twos in fours before them (a pass with
+// a radix of 2 costs the memory traffic of one of 8), then the odd primes from the largest down. 0 for n = 1.
 constexpr int next_radix(std::int64_t n) {
   int twos = 0;
   std::int64_t odd = n;
@@ -43,8 +43,8 @@ constexpr int next_radix(std::int64_t n) {
 // Radices with product n, n smooth. first > 0: the first radix, which must divide n.
 std::vector<int> factorise(std::int64_t n, int first);
 
-// Whether float32 samples are transformed in float64: where Bluestein's two convolutions would cost accuracy, and for small
-// sizes, whose few butterflies cost less than their loads and stores.
+// Whether float32 samples are transformed in float64: where Bluestein's two convolutions would cost accuracy, and for
+// small sizes, whose few butterflies cost less than their loads and stores.
 inline constexpr std::int64_t kLargestSmallSize = 128;
 bool computes_in_float64(std::int64_t n_fft, bool complex_input);
 
@@ -54,9 +54,9 @@ std::int64_t convolution_size(std::int64_t n);
 template <typename T>
 struct FftPass {
   int radix;
-  std::int64_t block;       // n_l
-  std::int64_t sub_block;   // m = n_l / radix
-  const T* twiddles;        // [m][radix - 1][2]: re, im of exp(-2 pi i j k / n_l) for k = 1..radix-1
+  std::int64_t block;      // n_l
+  std::int64_t sub_block;  // m = n_l / radix
+  const T* twiddles;       // [m][radix - 1][2]: re, im of exp(-2 pi i j k / n_l) for k = 1..radix-1
 };
 
 // Immutable once made.
@@ -89,8 +89,8 @@ struct RealTwiddles {
 template <typename T>
 std::shared_ptr<const RealTwiddles<T>> real_twiddles(std::int64_t n);
 
-// Bluestein: X[k] = c[k] sum_j (x[j] c[j]) conj(c[k-j]) with c[j] = exp(-pi i j^2 / n), the sum being a cyclic convolution
-// of size m >= 2 n - 1.
+// Bluestein: X[k] = c[k] sum_j (x[j] c[j]) conj(c[k-j]) with c[j] = exp(-pi i j^2 / n), the sum being a cyclic
+// convolution of size m >= 2 n - 1.
 template <typename T>
 struct BluesteinPlan {
   std::int64_t n = 0;

@@ -1,8 +1,9 @@
 // Transforms of one frame across the lanes, for sizes that fill the vectors: n = L m with m >= L lanes.
 //
-// The first pass has radix L and ends in an L x L transpose in registers; from then on every vector holds L neighbours of the
-// output index and the passes are plain Stockham passes with one twiddle a vector. Complex values are split: n real parts,
-// and n imaginary parts `rows_stride(n)` values further on. Declared once per SIMD target; defined in rows_fft.cc.
+// The first pass has radix L and ends in an L x L transpose in registers; from then on every vector holds L neighbours
+// of the output index and the passes are plain Stockham passes with one twiddle a vector. Complex values are split: n
+// real parts, and n imaginary parts `rows_stride(n)` values further on. Declared once per SIMD target; defined in
+// rows_fft.cc.
 
 // clang-format off
 #if defined(MELISMA_BLOCKS_FFT_ROWS_FFT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -21,8 +22,8 @@ namespace melisma {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// One value past the end is readable (rows_split wraps there); a cache line more keeps real and imaginary parts out of the
-// same cache set.
+// One value past the end is readable (rows_split wraps there); a cache line more keeps real and imaginary parts out of
+// the same cache set.
 constexpr std::int64_t rows_stride(std::int64_t n) { return (n + 1 + 31) / 16 * 16; }
 
 // Whether n real samples can be transformed this way.
@@ -32,8 +33,8 @@ constexpr bool rows_fit(std::int64_t n) {
   return n % 2 == 0 && (n / 2) % L == 0 && n / 2 >= L * L && is_smooth(n);
 }
 
-// Packed real input: value j is frame[2 j] * window[j] + i frame[2 j + 1] * window[n + j]. The result is in z; both z and work
-// have 2 * rows_stride(n) values.
+// Packed real input: value j is frame[2 j] * window[j] + i frame[2 j + 1] * window[n + j]. The result is in z; both z
+// and work have 2 * rows_stride(n) values.
 void rows_fft_real(const RowsPlan<float>& plan, const float* frame, const float* window, float* z, float* work);
 void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const double* window, double* z, double* work);
 
@@ -41,15 +42,15 @@ void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const doub
 const float* rows_fft(const RowsPlan<float>& plan, float* z, float* work);
 const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work);
 
-// From the n + 1 bins of 2 n real samples (interleaved complex; imaginary parts of the first and last bin ignored) to the
-// packed spectrum, real and imaginary parts swapped: rows_fft then gives 2 n times the samples, odd ones in the real parts,
-// even ones in the imaginary parts.
+// From the n + 1 bins of 2 n real samples (interleaved complex; imaginary parts of the first and last bin ignored) to
+// the packed spectrum, real and imaginary parts swapped: rows_fft then gives 2 n times the samples, odd ones in the
+// real parts, even ones in the imaginary parts.
 void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z);
 void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z);
 
 // The bins of 2 n real samples from their packed transform (times two: the window carries the half). Calls
-// sink.template full<false>(k, re, im) with bins k .. k + L - 1 and full<true>(k, re, im) with the same bins in reverse order,
-// which together cover 0 .. n without n / 2 (some twice), and sink.one(n / 2, re, im).
+// sink.template full<false>(k, re, im) with bins k .. k + L - 1 and full<true>(k, re, im) with the same bins in reverse
+// order, which together cover 0 .. n without n / 2 (some twice), and sink.one(n / 2, re, im).
 template <class D, typename T, class Sink>
 HWY_INLINE void rows_split(D d, const RealTwiddles<T>& twiddles, std::int64_t n, T* HWY_RESTRICT z, Sink& sink) {
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(D()));

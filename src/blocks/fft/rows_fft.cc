@@ -24,7 +24,8 @@ struct Samples {
   const T* HWY_RESTRICT frame;
   const T* HWY_RESTRICT window;  // [2][n]: for even samples, for odd samples
   std::int64_t n;
-  // Sum and difference of values j and k. The window goes into the fused multiply-adds: one rounding and a multiplication less.
+  // Sum and difference of values j and k. The window goes into the fused multiply-adds: one rounding and a
+  // multiplication less.
   template <class D, class V>
   HWY_INLINE void load_pair(D d, std::int64_t j, std::int64_t k, V& ar, V& ai, V& br, V& bi) const {
     V xr, xi, yr, yi;
@@ -53,8 +54,9 @@ struct Split {
   }
 };
 
-// Radix L over values m apart, twiddles, transpose: y[L p + k] for L neighbouring p at a time. N: the size where it is known
-// at compile time, else 0. Constant strides are worth a quarter of the time at 512: they need no address registers.
+// Radix L over values m apart, twiddles, transpose: y[L p + k] for L neighbouring p at a time. N: the size where it is
+// known at compile time, else 0. Constant strides are worth a quarter of the time at 512: they need no address
+// registers.
 template <std::int64_t N, class D, typename T, class Source>
 HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, T* HWY_RESTRICT y) {
   using V = hn::Vec<D>;
@@ -83,8 +85,8 @@ HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, 
 }
 
 template <int R, bool kTwiddle, class D, typename T>
-HWY_INLINE void rows_butterfly(D d, const T* HWY_RESTRICT x, std::int64_t x_step, T* HWY_RESTRICT y, std::int64_t y_step,
-                               std::int64_t stride, const T* HWY_RESTRICT t) {
+HWY_INLINE void rows_butterfly(D d, const T* HWY_RESTRICT x, std::int64_t x_step, T* HWY_RESTRICT y,
+                               std::int64_t y_step, std::int64_t stride, const T* HWY_RESTRICT t) {
   using V = hn::Vec<D>;
   V re[R], im[R];
 #pragma GCC unroll 16
@@ -180,7 +182,9 @@ HWY_INLINE void run_passes_any(D d, const RowsPlan<T>& plan, const Source& sourc
   if constexpr (std::is_same_v<T, float>) {
     // n_fft 512 to 4096. A vector's square is the smallest size.
     switch (plan.fft->n) {
-      case 256: if constexpr (kSquare <= 256) return run_passes<256>(d, plan, source, first, second); break;
+      case 256:
+        if constexpr (kSquare <= 256) return run_passes<256>(d, plan, source, first, second);
+        break;
       case 512: return run_passes<512>(d, plan, source, first, second);
       case 1024: return run_passes<1024>(d, plan, source, first, second);
       case 2048: return run_passes<2048>(d, plan, source, first, second);

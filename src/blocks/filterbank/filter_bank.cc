@@ -60,8 +60,10 @@ FilterBank::FilterBank(const Tensor& weights) {
   for (std::int64_t b = 0; b < weights.size(1); ++b) {
     for (std::int64_t k = 0; k < bins_; ++k) {
       const std::int64_t at = k * weights.stride(0) + b * weights.stride(1);
-      const double w = weights.dtype == DType::kFloat32 ? static_cast<double>(weights.as<float>()[at]) : weights.as<double>()[at];
-      if (!std::isfinite(w)) fail_argument(op, "filterbank must be finite, got %g at bin %" PRId64 ", band %" PRId64, w, k, b);
+      const double w =
+          weights.dtype == DType::kFloat32 ? static_cast<double>(weights.as<float>()[at]) : weights.as<double>()[at];
+      if (!std::isfinite(w))
+        fail_argument(op, "filterbank must be finite, got %g at bin %" PRId64 ", band %" PRId64, w, k, b);
       column[static_cast<std::size_t>(k)] = w;
     }
     append(0, column);
@@ -72,17 +74,20 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
   const char* op = "mel_filter_bank";
   check_bins(op, bins);
   check_rate(op, params.sample_rate);
-  if (params.n_mels < 1 || params.n_mels > (1 << 16)) fail_argument(op, "n_mels must be 1 to 2^16, got %" PRId64, params.n_mels);
+  if (params.n_mels < 1 || params.n_mels > (1 << 16))
+    fail_argument(op, "n_mels must be 1 to 2^16, got %" PRId64, params.n_mels);
   const double nyquist = params.sample_rate / 2;
   const double f_max = params.f_max < 0 ? nyquist : params.f_max;
-  if (!(params.f_min >= 0) || !std::isfinite(params.f_min)) fail_argument(op, "f_min must be >= 0 Hz, got %g", params.f_min);
+  if (!(params.f_min >= 0) || !std::isfinite(params.f_min))
+    fail_argument(op, "f_min must be >= 0 Hz, got %g", params.f_min);
   if (!(f_max > params.f_min) || !std::isfinite(f_max)) {
     fail_argument(op, "f_max must be above f_min = %g Hz, got %g", params.f_min, f_max);
   }
   std::vector<double> edges(static_cast<std::size_t>(params.n_mels + 2));
   const double low = hz_to_mel(params.f_min, params.scale), high = hz_to_mel(f_max, params.scale);
   for (std::size_t i = 0; i < edges.size(); ++i) {
-    edges[i] = mel_to_hz(low + (high - low) * static_cast<double>(i) / static_cast<double>(params.n_mels + 1), params.scale);
+    edges[i] =
+        mel_to_hz(low + (high - low) * static_cast<double>(i) / static_cast<double>(params.n_mels + 1), params.scale);
   }
   FilterBank bank(bins);
   const double step = bins > 1 ? nyquist / static_cast<double>(bins - 1) : 0.0;
@@ -90,10 +95,12 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
     const double left = edges[static_cast<std::size_t>(m)], center = edges[static_cast<std::size_t>(m + 1)],
                  right = edges[static_cast<std::size_t>(m + 2)];
     if (!(right > left) || !std::isfinite(2.0 / (right - left))) {
-      fail_argument(op, "f_max must be further above f_min = %g Hz for %" PRId64 " bands, got %g", params.f_min, params.n_mels, f_max);
+      fail_argument(op, "f_max must be further above f_min = %g Hz for %" PRId64 " bands, got %g", params.f_min,
+                    params.n_mels, f_max);
     }
     const double height = params.norm == MelNorm::kSlaney ? 2.0 / (right - left) : 1.0;
-    const std::int64_t first = step > 0 ? std::clamp<std::int64_t>(static_cast<std::int64_t>(left / step), 0, bins - 1) : 0;
+    const std::int64_t first =
+        step > 0 ? std::clamp<std::int64_t>(static_cast<std::int64_t>(left / step), 0, bins - 1) : 0;
     std::vector<double> weights;
     for (std::int64_t k = first; k < bins; ++k) {
       const double f = static_cast<double>(k) * step;
@@ -110,12 +117,14 @@ FilterBank FilterBank::logarithmic(std::int64_t bins, const LogBandParams& param
   check_bins(op, bins);
   check_rate(op, params.sample_rate);
   const std::int64_t per_octave = params.bands_per_octave;
-  if (per_octave < 1 || per_octave > 4096) fail_argument(op, "bands_per_octave must be 1 to 4096, got %" PRId64, per_octave);
+  if (per_octave < 1 || per_octave > 4096)
+    fail_argument(op, "bands_per_octave must be 1 to 4096, got %" PRId64, per_octave);
   if (!(params.f_min > 0)) fail_argument(op, "f_min must be > 0 Hz, got %g", params.f_min);
   if (!(params.f_max > params.f_min) || !std::isfinite(params.f_max)) {
     fail_argument(op, "f_max must be above f_min = %g Hz, got %g", params.f_min, params.f_max);
   }
-  if (!(params.f_ref > 0) || !std::isfinite(params.f_ref)) fail_argument(op, "f_ref must be > 0 Hz, got %g", params.f_ref);
+  if (!(params.f_ref > 0) || !std::isfinite(params.f_ref))
+    fail_argument(op, "f_ref must be > 0 Hz, got %g", params.f_ref);
   // Centers on the grid f_ref 2^(k / bands_per_octave), kept inside [f_min, f_max].
   const double n = static_cast<double>(per_octave);
   const std::int64_t k_first = static_cast<std::int64_t>(std::floor(std::log2(params.f_min / params.f_ref) * n));
@@ -133,8 +142,8 @@ FilterBank FilterBank::logarithmic(std::int64_t bins, const LogBandParams& param
     centers.push_back(bin);
   }
   if (centers.size() < 3) {
-    fail_argument(op, "bands must be at least 1, got 0: %zu centers between %g and %g Hz on %" PRId64 " bins", centers.size(),
-                  params.f_min, params.f_max, bins);
+    fail_argument(op, "bands must be at least 1, got 0: %zu centers between %g and %g Hz on %" PRId64 " bins",
+                  centers.size(), params.f_min, params.f_max, bins);
   }
   // Triangles between neighbouring centers: rising without its end, falling from the center; float32, as madmom's are.
   FilterBank bank(bins);

@@ -45,7 +45,8 @@ Framing make_framing(std::int64_t length, const FrameParams& params, const char*
   if (fractional && !(params.fractional_hop >= 1.0 && params.fractional_hop < 1e15)) {
     fail_argument(op, "fractional_hop must be at least 1 sample, got %g", params.fractional_hop);
   }
-  if (fractional && params.tail != FrameTail::kCovers) fail_argument(op, "fractional_hop needs the frame tail 'covers'");
+  if (fractional && params.tail != FrameTail::kCovers)
+    fail_argument(op, "fractional_hop needs the frame tail 'covers'");
   if (params.tail == FrameTail::kCovers && params.pad_mode != PadMode::kConstant) {
     fail_argument(op, "pad_mode must be 'constant' with the frame tail 'covers'");
   }
@@ -58,22 +59,26 @@ Framing make_framing(std::int64_t length, const FrameParams& params, const char*
   f.offset = center + params.pad;
   if (params.tail == FrameTail::kCovers) {
     const double step = fractional ? params.fractional_hop : static_cast<double>(hop);
-    f.frames = fractional ? static_cast<std::int64_t>(std::ceil(static_cast<double>(padded) / step)) : (padded - 1) / hop + 1;
+    f.frames =
+        fractional ? static_cast<std::int64_t>(std::ceil(static_cast<double>(padded) / step)) : (padded - 1) / hop + 1;
     return f;
   }
   if (params.center && params.pad_mode == PadMode::kReflect && center >= padded) {
-    fail_argument(op, "reflect padding of n_fft / 2 = %" PRId64 " samples needs a longer input, got %" PRId64 " samples", center,
-                  padded);
+    fail_argument(op,
+                  "reflect padding of n_fft / 2 = %" PRId64 " samples needs a longer input, got %" PRId64 " samples",
+                  center, padded);
   }
   if (params.center && params.pad_mode == PadMode::kCircular && center > padded) {
-    fail_argument(op, "circular padding of n_fft / 2 = %" PRId64 " samples needs as long an input, got %" PRId64 " samples",
+    fail_argument(op,
+                  "circular padding of n_fft / 2 = %" PRId64 " samples needs as long an input, got %" PRId64 " samples",
                   center, padded);
   }
   if (params.align_to_window) {
     const std::int64_t win = params.win_length == 0 ? n_fft : params.win_length;
     if (params.center) fail_argument(op, "align_to_window must be left out where center is true");
     if (padded < n_fft) {
-      fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false", n_fft, padded);
+      fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false",
+                    n_fft, padded);
     }
     f.offset += (n_fft - win) / 2;
     f.frames = 1 + (padded - win) / hop;
@@ -82,7 +87,8 @@ Framing make_framing(std::int64_t length, const FrameParams& params, const char*
   }
   const std::int64_t total = padded + 2 * center;
   if (total < n_fft) {
-    fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false", n_fft, padded);
+    fail_argument(op, "n_fft = %" PRId64 " must be at most the input's %" PRId64 " samples where center is false",
+                  n_fft, padded);
   }
   f.frames = 1 + (total - n_fft) / hop;
   return f;
@@ -105,12 +111,13 @@ std::vector<double> padded_window(const Tensor* window, std::int64_t n_fft, std:
     fail_type(op, "window must be float32 or float64, got %s", dtype_name(window->dtype));
   }
   if (window->ndim() != 1 || window->size(0) != win) {
-    fail_argument(op, "window must be 1-D with win_length = %" PRId64 " values, got %d-D with %" PRId64, win, window->ndim(),
-                  window->ndim() > 0 ? window->size(-1) : 1);
+    fail_argument(op, "window must be 1-D with win_length = %" PRId64 " values, got %d-D with %" PRId64, win,
+                  window->ndim(), window->ndim() > 0 ? window->size(-1) : 1);
   }
   for (std::int64_t i = 0; i < win; ++i) {
     const std::int64_t at = i * window->stride(0);
-    out[i] = scale * (window->dtype == DType::kFloat32 ? static_cast<double>(window->as<float>()[at]) : window->as<double>()[at]);
+    out[i] = scale * (window->dtype == DType::kFloat32 ? static_cast<double>(window->as<float>()[at])
+                                                       : window->as<double>()[at]);
   }
   return result;
 }
@@ -132,7 +139,8 @@ std::int64_t item_offset(const Tensor& tensor, int trailing, std::int64_t item) 
 
 template <typename C>
 FrameRows<C>::FrameRows(const Tensor& x, std::int64_t item, const Framing& framing)
-    : data_(static_cast<const char*>(x.data) + item_offset(x, 1, item) * static_cast<std::int64_t>(dtype_size(x.dtype))),
+    : data_(static_cast<const char*>(x.data) +
+            item_offset(x, 1, item) * static_cast<std::int64_t>(dtype_size(x.dtype))),
       dtype_(x.dtype),
       stride_(x.stride(-1)),
       width_(is_complex(x.dtype) ? 2 : 1),
@@ -166,7 +174,8 @@ void FrameRows<C>::fill_from(std::int64_t start, C* out) const {
   };
   for (std::int64_t i = 0; i < inside_first; ++i) edge(i);
   if (stride_ == 1) {
-    for (std::int64_t i = inside_first * width_; i < inside_last * width_; ++i) out[i] = static_cast<C>(data[start * width_ + i]);
+    for (std::int64_t i = inside_first * width_; i < inside_last * width_; ++i)
+      out[i] = static_cast<C>(data[start * width_ + i]);
   } else {
     for (std::int64_t i = inside_first; i < inside_last; ++i) {
       for (std::int64_t w = 0; w < width_; ++w) {

@@ -23,7 +23,8 @@ struct Framing {
   PadMode pad_mode;
 
   std::int64_t start(std::int64_t frame) const {
-    return (fractional_hop > 0 ? static_cast<std::int64_t>(static_cast<double>(frame) * fractional_hop) : frame * hop) - offset;
+    return (fractional_hop > 0 ? static_cast<std::int64_t>(static_cast<double>(frame) * fractional_hop) : frame * hop) -
+           offset;
   }
   // The sample that stands at index j, j < 0 and j >= length included; -1: a zero.
   std::int64_t source(std::int64_t j) const;
@@ -53,7 +54,8 @@ std::int64_t checked_hop_length(std::int64_t hop_length, std::int64_t n_fft, con
 std::int64_t checked_win_length(std::int64_t win_length, std::int64_t n_fft, const char* op);
 
 // The window centred in n_fft values and multiplied by scale; null: ones. Checks rank, length and dtype.
-std::vector<double> padded_window(const Tensor* window, std::int64_t n_fft, std::int64_t win_length, double scale, const char* op);
+std::vector<double> padded_window(const Tensor* window, std::int64_t n_fft, std::int64_t win_length, double scale,
+                                  const char* op);
 
 // Elements from data to item `item` of the leading axes, that is of all but the last `trailing` ones.
 std::int64_t item_offset(const Tensor& tensor, int trailing, std::int64_t item);
@@ -65,8 +67,8 @@ class FrameRows {
  public:
   FrameRows(const Tensor& x, std::int64_t item, const Framing& framing);
 
-  // Asks for the samples that frames first .. first + count - 1 have and frame first - 1 has not. The hardware's prefetchers do
-  // not follow frames: this took the mel spectrogram of 32 x 480k samples from 15 to 10 ms.
+  // Asks for the samples that frames first .. first + count - 1 have and frame first - 1 has not. The hardware's
+  // prefetchers do not follow frames: this took the mel spectrogram of 32 x 480k samples from 15 to 10 ms.
   void prefetch(std::int64_t first, std::int64_t count) const {
     if (stride_ != 1 || first >= framing_.frames) return;
     const std::int64_t size = static_cast<std::int64_t>(dtype_size(dtype_));

@@ -52,7 +52,8 @@ Envelope<C>::Envelope(const std::vector<double>& window, std::int64_t hop, std::
     sums[static_cast<std::size_t>(n)] = sum;
   }
   head_.resize(sums.size());
-  for (std::int64_t n = 0; n < head_end_; ++n) head_[static_cast<std::size_t>(n)] = invert(sums[static_cast<std::size_t>(n)], n);
+  for (std::int64_t n = 0; n < head_end_; ++n)
+    head_[static_cast<std::size_t>(n)] = invert(sums[static_cast<std::size_t>(n)], n);
 
   if (repeats) {
     const std::int64_t times = (kShortestPeriod + hop - 1) / hop;
@@ -62,7 +63,8 @@ Envelope<C>::Envelope(const std::vector<double>& window, std::int64_t hop, std::
       double sum = 0;
       for (std::int64_t i = r; i < n_fft; i += hop) sum += square(i);
       const C inverse = invert(sum, head_end_ + r);
-      for (std::size_t i = static_cast<std::size_t>(r); i < period_.size(); i += static_cast<std::size_t>(hop)) period_[i] = inverse;
+      for (std::size_t i = static_cast<std::size_t>(r); i < period_.size(); i += static_cast<std::size_t>(hop))
+        period_[i] = inverse;
     }
   }
 

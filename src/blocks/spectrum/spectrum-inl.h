@@ -28,8 +28,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // One frame per lane: any size, real or complex input.
 //
-// Real input of even size is packed two samples to a complex value; of odd size it is a complex transform with zero imaginary
-// parts. Complex input looks to the loader like packed real input of twice the size with a doubled window.
+// Real input of even size is packed two samples to a complex value; of odd size it is a complex transform with zero
+// imaginary parts. Complex input looks to the loader like packed real input of twice the size with a doubled window.
 template <typename C>
 class LanesSpectrum {
  public:
@@ -42,7 +42,8 @@ class LanesSpectrum {
     window_.resize(static_cast<std::size_t>(count_ + kLanes), C{0});
     const double scale = packed_ ? 0.5 : 1.0;  // the split into even and odd parts halves
     for (std::int64_t i = 0; i < count_; ++i) {
-      window_[static_cast<std::size_t>(i)] = static_cast<C>(scale * window[static_cast<std::size_t>(complex_input ? i / 2 : i)]);
+      window_[static_cast<std::size_t>(i)] =
+          static_cast<C>(scale * window[static_cast<std::size_t>(complex_input ? i / 2 : i)]);
     }
     if (packed_) twiddles_ = real_twiddles<C>(n_fft);
     if (is_smooth(n_)) {
@@ -57,9 +58,7 @@ class LanesSpectrum {
   }
 
   // Values of C that transform() works in.
-  std::int64_t values() const {
-    return (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes;
-  }
+  std::int64_t values() const { return (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes; }
   std::int64_t row_values() const { return count_; }
 
   void transform(const C* const* rows, C* z) const {
@@ -304,7 +303,8 @@ inline Explanation explain_spectrum(std::int64_t n_fft, bool complex_input, bool
   const std::string count = std::to_string(wide ? LanesSpectrum<double>::kLanes : LanesSpectrum<float>::kLanes);
   const std::string size = "n_fft " + std::to_string(n_fft);
   const bool fits = wide ? rows_fit<double>(n_fft) && double_result : rows_fit<float>(n_fft);
-  if (rows && fits && !complex_input) return {"cpu", "frame-across-lanes", size + " fills " + count + " x " + count + " lanes"};
+  if (rows && fits && !complex_input)
+    return {"cpu", "frame-across-lanes", size + " fills " + count + " x " + count + " lanes"};
   const std::string precision = wide && !double_result ? ", in float64 for accuracy" : "";
   if (!is_smooth(!complex_input && n_fft % 2 == 0 ? n_fft / 2 : n_fft)) {
     return {"cpu", "frame-per-lane-bluestein", size + " has a prime factor above 13" + precision};

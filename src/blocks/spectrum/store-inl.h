@@ -22,8 +22,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // v: [bins][L]; out points at bin 0 of the batch's first frame.
 template <typename C, typename Out>
-HWY_INLINE void store_batch(const C* HWY_RESTRICT v, std::int64_t bins, std::int64_t frames, Out* out, std::int64_t bin_stride,
-                            std::int64_t frame_stride) {
+HWY_INLINE void store_batch(const C* HWY_RESTRICT v, std::int64_t bins, std::int64_t frames, Out* out,
+                            std::int64_t bin_stride, std::int64_t frame_stride) {
   constexpr std::int64_t L = lanes<C>();
   if constexpr (std::is_same_v<C, Out>) {
     if (bin_stride == 1) {

@@ -53,8 +53,8 @@ Curve curve_named(std::string_view name) {
     if (c.name == name) return c.curve;
     all += (all.empty() ? "'" : ", '") + std::string(c.name) + "'";
   }
-  fail_argument(kOp, "name must be one of %s, got '%.*s'", all.c_str(), static_cast<int>(std::min<std::size_t>(name.size(), 64)),
-                name.data());
+  fail_argument(kOp, "name must be one of %s, got '%.*s'", all.c_str(),
+                static_cast<int>(std::min<std::size_t>(name.size(), 64)), name.data());
 }
 
 template <typename T>

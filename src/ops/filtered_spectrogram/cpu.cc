@@ -80,9 +80,11 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
   const std::int64_t row = spectrum.row_values(), all_bins = job.framing.n_fft / 2 + 1, bands = job.bank.bands();
   for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
-    const std::size_t work = static_cast<std::size_t>(spectrum.values()), squares = static_cast<std::size_t>(all_bins * L),
-                      staged = static_cast<std::size_t>(row * L), sums = static_cast<std::size_t>(bands * L);
-    Scratch scratch(scratch_bytes<C>(work) + scratch_bytes<C>(squares) + scratch_bytes<C>(staged) + scratch_bytes<C>(sums));
+    const std::size_t work = static_cast<std::size_t>(spectrum.values()),
+                      squares = static_cast<std::size_t>(all_bins * L), staged = static_cast<std::size_t>(row * L),
+                      sums = static_cast<std::size_t>(bands * L);
+    Scratch scratch(scratch_bytes<C>(work) + scratch_bytes<C>(squares) + scratch_bytes<C>(staged) +
+                    scratch_bytes<C>(sums));
     C* z = scratch.take<C>(work);
     C* v = scratch.take<C>(squares);
     C* copies = scratch.take<C>(staged);
@@ -143,7 +145,8 @@ void Run(const FilteredSpectrogramJob& job) {
   const bool affine = job.log.post_mul != 1 || job.log.post_add != 0;
   std::vector<double> maxima;
   if (clip) {
-    maxima.resize(static_cast<std::size_t>(item_count(job.x.shape, 1) * blocks_per_item(job.framing.frames, kFramesPerTask)));
+    maxima.resize(
+        static_cast<std::size_t>(item_count(job.x.shape, 1) * blocks_per_item(job.framing.frames, kFramesPerTask)));
   }
   std::vector<double>* const at = clip ? &maxima : nullptr;
   if (job.out.dtype == DType::kFloat64) {
@@ -159,7 +162,9 @@ void Run(const FilteredSpectrogramJob& job) {
   if (clip || affine) finish<float>(job, maxima);
 }
 
-void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_spectrum(n_fft, false, double_result, false); }
+void Explain(std::int64_t n_fft, bool double_result, Explanation* result) {
+  *result = explain_spectrum(n_fft, false, double_result, false);
+}
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

@@ -16,7 +16,7 @@ struct FilteredSpectrogramJob {
   std::int64_t band_stride, frame_stride;  // of out
   double power;
   LogParams log;
-  bool float64;                            // compute in it
+  bool float64;                // compute in it
   std::vector<double> window;  // [n_fft], scaled
 };
 

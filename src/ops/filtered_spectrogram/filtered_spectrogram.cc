@@ -26,7 +26,8 @@ void check_log(const LogParams& log) {
 
 }  // namespace
 
-SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+                                           const FilteredSpectrogramParams& params) {
   const SpectrogramCall call = check_spectrogram(x, params.spectrogram, kOp);
   if (bank.bins() != call.bins) {
     fail_argument(kOp, "filterbank must have %" PRId64 " bins for n_fft = %" PRId64 ", got %" PRId64, call.bins,
@@ -60,7 +61,8 @@ void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBan
   if (shape.numel() > 0) filtered_spectrogram_cpu(job);
 }
 
-Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+                                         const FilteredSpectrogramParams& params) {
   const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
   return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result || params.float64);
 }

@@ -6,6 +6,7 @@
 
 namespace melisma {
 
-SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
+SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+                                           const FilteredSpectrogramParams& params);
 
 }  // namespace melisma

@@ -61,20 +61,31 @@ class SpectrumRows {
   const In* data_;
 };
 
-// Overlap-adds frames in order and hands finished samples on. Every sample is ((0 + frame t) + frame t+1) + ..., whichever
-// task computes it.
+// Overlap-adds frames in order and hands finished samples on. Every sample is ((0 + frame t) + frame t+1) + ...,
+// whichever task computes it.
 template <typename C, typename Out>
 class OverlapAdd {
  public:
-  // Samples [begin, end) of one item, counted from the first frame's start; width 2: complex. buffer has buffer_values().
+  // Samples [begin, end) of one item, counted from the first frame's start; width 2: complex. buffer has
+  // buffer_values().
   OverlapAdd(const IstftJob& job, const Envelope<C>& envelope, const C* window, std::int64_t width, C* buffer, Out* out,
              std::int64_t out_stride, std::int64_t begin, std::int64_t end, std::int64_t first_frame)
-      : job_(job), envelope_(envelope), window_(window), width_(width), buffer_(buffer), out_(out), out_stride_(out_stride),
-        next_(begin), end_(end), base_(first_frame * job.hop) {
+      : job_(job),
+        envelope_(envelope),
+        window_(window),
+        width_(width),
+        buffer_(buffer),
+        out_(out),
+        out_stride_(out_stride),
+        next_(begin),
+        end_(end),
+        base_(first_frame * job.hop) {
     std::fill_n(buffer_, static_cast<std::size_t>(capacity(job) * width_), C{0});
   }
 
-  static std::int64_t capacity(const IstftJob& job) { return job.n_fft + kFramesPerMove * std::min(job.hop, job.n_fft); }
+  static std::int64_t capacity(const IstftJob& job) {
+    return job.n_fft + kFramesPerMove * std::min(job.hop, job.n_fft);
+  }
 
   // A frame of n_fft / 2 even and as many odd samples, a multiple of the lanes.
   void add(std::int64_t t, const C* HWY_RESTRICT even, const C* HWY_RESTRICT odd) {
@@ -129,7 +140,8 @@ class OverlapAdd {
     emit(std::min({sample, held, end_}));
     zeros(std::min(sample, end_));
     const std::int64_t keep = std::max<std::int64_t>(0, held - sample);
-    if (keep > 0) std::memmove(buffer_, buffer_ + (sample - base_) * width_, static_cast<std::size_t>(keep * width_) * sizeof(C));
+    if (keep > 0)
+      std::memmove(buffer_, buffer_ + (sample - base_) * width_, static_cast<std::size_t>(keep * width_) * sizeof(C));
     std::fill(buffer_ + keep * width_, buffer_ + capacity(job_) * width_, C{0});
     base_ = sample;
   }
@@ -156,7 +168,8 @@ class OverlapAdd {
       std::int64_t i = 0;
       if constexpr (std::is_same_v<C, Out>) {
         if (width_ == 1 && out_stride_ == 1) {
-          for (; i + lanes <= count; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, from + i), hn::LoadU(d, inverse + i)), d, to + i);
+          for (; i + lanes <= count; i += lanes)
+            hn::StoreU(hn::Mul(hn::LoadU(d, from + i), hn::LoadU(d, inverse + i)), d, to + i);
         }
       }
       for (; i < count; ++i) {
@@ -182,7 +195,8 @@ class OverlapAdd {
 template <typename C>
 AlignedVector<C> widened_window(const IstftJob& job, std::int64_t width) {
   AlignedVector<C> window(static_cast<std::size_t>(job.n_fft * width));
-  for (std::size_t i = 0; i < window.size(); ++i) window[i] = static_cast<C>(job.window[i / static_cast<std::size_t>(width)]);
+  for (std::size_t i = 0; i < window.size(); ++i)
+    window[i] = static_cast<C>(job.window[i / static_cast<std::size_t>(width)]);
   return window;
 }
 
@@ -206,8 +220,8 @@ void run_tasks(const IstftJob& job, std::int64_t width, std::size_t body_bytes, 
     const std::int64_t first_frame = begin < job.n_fft ? 0 : std::min((begin - job.n_fft) / job.hop + 1, job.frames);
     const std::int64_t last_frame = std::min((end - 1) / job.hop, job.frames - 1);
     Out* out = static_cast<Out*>(job.out.data) + width * item_offset(job.out, 1, item);
-    OverlapAdd<C, Out> sum(job, envelope, window.data(), width, scratch.take<C>(buffer_values), out, job.out.stride(-1), begin, end,
-                           first_frame);
+    OverlapAdd<C, Out> sum(job, envelope, window.data(), width, scratch.take<C>(buffer_values), out, job.out.stride(-1),
+                           begin, end, first_frame);
     body(item, first_frame, last_frame, scratch, sum);
     sum.finish();
   });
@@ -219,54 +233,59 @@ void run_lanes(const IstftJob& job) {
   const bool complex_result = is_complex(job.out.dtype);
   const LanesInverse<C> inverse(job.n_fft, complex_result);
   const std::int64_t width = inverse.width();
-  const std::size_t values = static_cast<std::size_t>(inverse.values()), copies = static_cast<std::size_t>(L * job.bins * 2),
+  const std::size_t values = static_cast<std::size_t>(inverse.values()),
+                    copies = static_cast<std::size_t>(L * job.bins * 2),
                     frames = static_cast<std::size_t>(L * job.n_fft * width);
   run_tasks<C, Out>(job, width, scratch_bytes<C>(values) + scratch_bytes<C>(copies) + scratch_bytes<C>(frames),
-                    [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, Out>& sum) HWY_ATTR {
-    C* work = scratch.take<C>(values);
-    C* copy = scratch.take<C>(copies);
-    C* frame = scratch.take<C>(frames);
-    C* results[L];
-    for (std::int64_t r = 0; r < L; ++r) results[r] = frame + r * job.n_fft * width;
-    const SpectrumRows<C, Out> source(job, item);
-    for (std::int64_t t = t0; t <= t1; t += L) {
-      const std::int64_t count = std::min(L, t1 + 1 - t);
-      const C* rows[L];
-      source.get(t, count, copy, rows);
-      std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
-      inverse.run(rows, work, results, count);
-      for (std::int64_t r = 0; r < count; ++r) sum.add(t + r, results[r]);
-    }
-  });
+                    [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, Out>& sum)
+                        HWY_ATTR {
+                          C* work = scratch.take<C>(values);
+                          C* copy = scratch.take<C>(copies);
+                          C* frame = scratch.take<C>(frames);
+                          C* results[L];
+                          for (std::int64_t r = 0; r < L; ++r) results[r] = frame + r * job.n_fft * width;
+                          const SpectrumRows<C, Out> source(job, item);
+                          for (std::int64_t t = t0; t <= t1; t += L) {
+                            const std::int64_t count = std::min(L, t1 + 1 - t);
+                            const C* rows[L];
+                            source.get(t, count, copy, rows);
+                            std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
+                            inverse.run(rows, work, results, count);
+                            for (std::int64_t r = 0; r < count; ++r) sum.add(t + r, results[r]);
+                          }
+                        });
 }
 
 template <typename C>
 void run_rows(const IstftJob& job) {
   const RowsInverse<C> inverse(job.n_fft);
   const std::size_t values = static_cast<std::size_t>(inverse.values()),
-                    copies = SpectrumRows<C, C>::direct(job) ? 0 : static_cast<std::size_t>(kGatherFrames * job.bins * 2);
+                    copies =
+                        SpectrumRows<C, C>::direct(job) ? 0 : static_cast<std::size_t>(kGatherFrames * job.bins * 2);
   run_tasks<C, C>(job, 1, 2 * scratch_bytes<C>(values) + scratch_bytes<C>(copies),
-                  [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, C>& sum) HWY_ATTR {
-    C* z = scratch.take<C>(values);
-    C* work = scratch.take<C>(values);
-    C* copy = scratch.take<C>(copies);
-    const SpectrumRows<C, C> source(job, item);
-    for (std::int64_t t = t0; t <= t1; t += kGatherFrames) {
-      const std::int64_t count = std::min(kGatherFrames, t1 + 1 - t);
-      const C* rows[kGatherFrames];
-      source.get(t, count, copy, rows);
-      for (std::int64_t r = 0; r < count; ++r) {
-        const C* odd = inverse.frame(rows[r], z, work);
-        sum.add(t + r, odd + inverse.even(), odd);
-      }
-    }
-  });
+                  [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, C>& sum)
+                      HWY_ATTR {
+                        C* z = scratch.take<C>(values);
+                        C* work = scratch.take<C>(values);
+                        C* copy = scratch.take<C>(copies);
+                        const SpectrumRows<C, C> source(job, item);
+                        for (std::int64_t t = t0; t <= t1; t += kGatherFrames) {
+                          const std::int64_t count = std::min(kGatherFrames, t1 + 1 - t);
+                          const C* rows[kGatherFrames];
+                          source.get(t, count, copy, rows);
+                          for (std::int64_t r = 0; r < count; ++r) {
+                            const C* odd = inverse.frame(rows[r], z, work);
+                            sum.add(t + r, odd + inverse.even(), odd);
+                          }
+                        }
+                      });
 }
 
 void Run(const IstftJob& job) {
   const bool complex_result = is_complex(job.out.dtype);
   const bool double_result = job.spec.dtype == DType::kComplex128;
-  if (double_result) return !complex_result && rows_fit<double>(job.n_fft) ? run_rows<double>(job) : run_lanes<double, double>(job);
+  if (double_result)
+    return !complex_result && rows_fit<double>(job.n_fft) ? run_rows<double>(job) : run_lanes<double, double>(job);
   if (computes_in_float64(job.n_fft, complex_result)) return run_lanes<double, float>(job);
   if (!complex_result && rows_fit<float>(job.n_fft)) return run_rows<float>(job);
   run_lanes<float, float>(job);

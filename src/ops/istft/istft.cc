@@ -29,22 +29,24 @@ IstftCall check_istft(const Tensor& spec, const IstftParams& params) {
   call.frames = spec.size(frame_major ? -2 : -1);
   const std::int64_t bins = spec.size(frame_major ? -1 : -2);
   if (bins != call.bins) {
-    fail_argument(kOp, "input must have %" PRId64 " bins for n_fft = %" PRId64 " and onesided = %s, got %" PRId64, call.bins,
-                  call.n_fft, params.onesided ? "true" : "false", bins);
+    fail_argument(kOp, "input must have %" PRId64 " bins for n_fft = %" PRId64 " and onesided = %s, got %" PRId64,
+                  call.bins, call.n_fft, params.onesided ? "true" : "false", bins);
   }
   if (call.frames < 1) fail_argument(kOp, "input must have at least one frame, got %" PRId64, call.frames);
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max() / 16;
   if (call.hop > (kMax - call.n_fft) / call.frames) {
-    fail_argument(kOp, "hop_length times frames must be below %" PRId64 ", got %" PRId64 " times %" PRId64, kMax, call.hop,
-                  call.frames);
+    fail_argument(kOp, "hop_length times frames must be below %" PRId64 ", got %" PRId64 " times %" PRId64, kMax,
+                  call.hop, call.frames);
   }
   const std::int64_t full = call.n_fft + call.hop * (call.frames - 1);
   call.first = params.center ? call.n_fft / 2 : 0;
-  if (params.length < -1 || params.length > kMax) fail_argument(kOp, "length must be >= 0, got %" PRId64, params.length);
+  if (params.length < -1 || params.length > kMax)
+    fail_argument(kOp, "length must be >= 0, got %" PRId64, params.length);
   call.samples = params.length >= 0 ? params.length : full - (params.center ? call.n_fft / 2 * 2 : 0);
   if (params.length < 0 && call.samples < 1) {
-    fail_argument(kOp, "frames must give at least one sample, got %" PRId64 " frames of n_fft = %" PRId64 " with center", call.frames,
-                  call.n_fft);
+    fail_argument(kOp,
+                  "frames must give at least one sample, got %" PRId64 " frames of n_fft = %" PRId64 " with center",
+                  call.frames, call.n_fft);
   }
   call.double_result = spec.dtype == DType::kComplex128;
   return call;

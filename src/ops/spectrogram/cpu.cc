@@ -39,8 +39,8 @@ void run_lanes(const SpectrogramJob& job) {
   const std::int64_t row = spectrum.row_values(), all_bins = job.framing.n_fft / 2 + 1;
   for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
-    const std::size_t work = static_cast<std::size_t>(spectrum.values()), squares = static_cast<std::size_t>(all_bins * L),
-                      staged = static_cast<std::size_t>(row * L);
+    const std::size_t work = static_cast<std::size_t>(spectrum.values()),
+                      squares = static_cast<std::size_t>(all_bins * L), staged = static_cast<std::size_t>(row * L);
     Scratch scratch(scratch_bytes<C>(work) + scratch_bytes<C>(squares) + scratch_bytes<C>(staged));
     C* z = scratch.take<C>(work);
     C* v = scratch.take<C>(squares);
@@ -80,8 +80,10 @@ void run_rows(const SpectrogramJob& job) {
   const bool in_place = job.bin_stride == 1 && job.bins == all_bins;
   for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
-    const std::size_t half = static_cast<std::size_t>(spectrum.values()), n = static_cast<std::size_t>(job.framing.n_fft);
-    Scratch scratch(2 * scratch_bytes<C>(half) + scratch_bytes<C>(n) + scratch_bytes<C>(static_cast<std::size_t>(all_bins)));
+    const std::size_t half = static_cast<std::size_t>(spectrum.values()),
+                      n = static_cast<std::size_t>(job.framing.n_fft);
+    Scratch scratch(2 * scratch_bytes<C>(half) + scratch_bytes<C>(n) +
+                    scratch_bytes<C>(static_cast<std::size_t>(all_bins)));
     C* z = scratch.take<C>(half);
     C* work = scratch.take<C>(half);
     C* copy = scratch.take<C>(n);
@@ -107,7 +109,9 @@ void Run(const SpectrogramJob& job) {
   run_lanes<float, float>(job);
 }
 
-void Explain(std::int64_t n_fft, bool double_result, Explanation* result) { *result = explain_spectrum(n_fft, false, double_result, true); }
+void Explain(std::int64_t n_fft, bool double_result, Explanation* result) {
+  *result = explain_spectrum(n_fft, false, double_result, true);
+}
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

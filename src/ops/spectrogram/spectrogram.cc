@@ -21,7 +21,8 @@ SpectrogramCall check_spectrogram(const Tensor& x, const SpectrogramParams& para
 }
 
 Shape spectrogram_result_shape(const Tensor& x, std::int64_t rows, std::int64_t frames, Layout layout, const char* op) {
-  if (x.ndim() + 1 > kMaxDims) fail_argument(op, "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
+  if (x.ndim() + 1 > kMaxDims)
+    fail_argument(op, "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
   Shape shape = x.shape;
   shape.ndim = x.ndim() + 1;
   shape[-2] = layout == Layout::kFrameMajor ? frames : rows;

@@ -74,7 +74,8 @@ void run_lanes(const StftJob& job) {
   const bool in_place = std::is_same_v<C, Out> && (job.bin_stride == 1 || job.bins == 1);
   for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
     const FrameRows<C> source(job.x, block.item, job.framing);
-    Scratch scratch(scratch_bytes<C>(static_cast<std::size_t>(spectrum.values())) + scratch_bytes<C>(static_cast<std::size_t>(spec)) +
+    Scratch scratch(scratch_bytes<C>(static_cast<std::size_t>(spectrum.values())) +
+                    scratch_bytes<C>(static_cast<std::size_t>(spec)) +
                     scratch_bytes<C>(static_cast<std::size_t>(std::max(row, 2 * job.bins) * L)));
     C* z = scratch.take<C>(static_cast<std::size_t>(spectrum.values()));
     C* v = scratch.take<C>(static_cast<std::size_t>(spec));

@@ -26,7 +26,8 @@ StftCall check_stft(const Tensor& x, const StftParams& params, const char* op) {
 
 Shape stft_shape(const Tensor& x, const StftParams& params) {
   const StftCall call = check_stft(x, params, "stft");
-  if (x.ndim() + 1 > kMaxDims) fail_argument("stft", "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
+  if (x.ndim() + 1 > kMaxDims)
+    fail_argument("stft", "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
   Shape shape = x.shape;
   shape.ndim = x.ndim() + 1;
   const bool frame_major = params.layout == Layout::kFrameMajor;
@@ -40,7 +41,8 @@ void stft(const Tensor& x, const Tensor* window, const StftParams& params, const
   const StftCall call = check_stft(x, params, "stft");
   const Shape shape = stft_shape(x, params);
   check_result("stft", out, shape, call.double_result ? DType::kComplex128 : DType::kComplex64);
-  const double scale = params.frames.input_scale * (params.normalized ? 1 / std::sqrt(static_cast<double>(call.framing.n_fft)) : 1);
+  const double scale =
+      params.frames.input_scale * (params.normalized ? 1 / std::sqrt(static_cast<double>(call.framing.n_fft)) : 1);
   const bool frame_major = params.layout == Layout::kFrameMajor;
   const StftJob job{x,
                     out,

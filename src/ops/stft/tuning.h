@@ -5,7 +5,8 @@
 
 namespace melisma::stft_tuning {
 
-// Frames that one task computes: enough to hide the task's start (about 1 us), few enough that 8 threads share a 10 s clip.
+// Frames that one task computes: enough to hide the task's start (about 1 us), few enough that 8 threads share a 10 s
+// clip.
 inline constexpr std::int64_t kFramesPerTask = 128;
 
 // Frames staged before they are scattered to a result whose bins are not contiguous: 8 complex64 fill a cache line.

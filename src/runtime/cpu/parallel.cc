@@ -32,9 +32,9 @@ namespace {
 
 constexpr int kMostThreads = 65536;
 
-std::atomic<int> threads_set{0};          // by set_num_threads; 0: the default
-std::atomic<bool> forked{false};          // this process is a child of one that had the library loaded
-std::atomic<bool> workers_lost{false};    // and that one had started TBB, whose threads do not survive the fork
+std::atomic<int> threads_set{0};        // by set_num_threads; 0: the default
+std::atomic<bool> forked{false};        // this process is a child of one that had the library loaded
+std::atomic<bool> workers_lost{false};  // and that one had started TBB, whose threads do not survive the fork
 std::atomic<bool> workers_started{false};
 
 thread_local bool inside = false;  // a parallel_for, so that a nested one runs in order on its caller

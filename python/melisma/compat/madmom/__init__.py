@@ -16,7 +16,16 @@ _OP = "log_filtered_spectrogram"
 
 @lru_cache(maxsize=64, typed=True)
 def _parameters(
-    sample_rate: Any, frame_size: Any, fps: Any, num_bands: Any, fmin: Any, fmax: Any, norm_filters: Any, mul: Any, add: Any, pcm: bool
+    sample_rate: Any,
+    frame_size: Any,
+    fps: Any,
+    num_bands: Any,
+    fmin: Any,
+    fmax: Any,
+    norm_filters: Any,
+    mul: Any,
+    add: Any,
+    pcm: bool,
 ) -> tuple[Any, Any, np.ndarray]:
     rate = _options.number(_OP, "sample_rate", sample_rate)
     per_second = _options.number(_OP, "fps", fps)
@@ -81,8 +90,17 @@ def log_filtered_spectrogram(
         ``[..., frames, bands]`` float32 (float64 from float64), of the kind of `x`.
     """
     array, wrap = take(x, _OP, "x")
-    options = {"sample_rate": sample_rate, "frame_size": frame_size, "fps": fps, "num_bands": num_bands, "fmin": fmin,
-               "fmax": fmax, "norm_filters": norm_filters, "mul": mul, "add": add}
+    options = {
+        "sample_rate": sample_rate,
+        "frame_size": frame_size,
+        "fps": fps,
+        "num_bands": num_bands,
+        "fmin": fmin,
+        "fmax": fmax,
+        "norm_filters": norm_filters,
+        "mul": mul,
+        "add": add,
+    }
     _options.hashable(_OP, **options)
     params, bank, window = _parameters(**options, pcm=array.dtype == np.int16)
     try:
