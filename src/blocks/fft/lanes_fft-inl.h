@@ -13,6 +13,7 @@
 // clang-format on
 
 #include "blocks/fft/plan.h"
+#include "blocks/framing/framing.h"
 #include "runtime/cpu/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,9 +34,11 @@ void lanes_fft(const FftPlan<double>& plan, double* z);
 void lanes_bluestein(const BluesteinPlan<double>& plan, double* z, double* work);
 
 // z[s * step] = rows[.][s] * window[s] for s < count: L rows of `count` values each to one vector per value.
-// window has `count` values followed by at least L - 1 readable ones.
-void lanes_load(const float* const* rows, const float* window, std::int64_t count, std::int64_t step, float* z);
-void lanes_load(const double* const* rows, const double* window, std::int64_t count, std::int64_t step, double* z);
+// window has `count` values followed by at least L - 1 readable ones. `ahead` is prefetched meanwhile.
+void lanes_load(const float* const* rows, const float* window, std::int64_t count, std::int64_t step, float* z,
+                Ahead ahead);
+void lanes_load(const double* const* rows, const double* window, std::int64_t count, std::int64_t step, double* z,
+                Ahead ahead);
 
 // The reverse for the results: rows[r][k] = v[k] of frame r, for r < frames, k < count.
 void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames);

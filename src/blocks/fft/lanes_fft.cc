@@ -83,15 +83,20 @@ void lanes_fft_from(D d, const FftPlan<T>& plan, std::size_t level, T* z) {
   for (int k = 0; k < pass.radix; ++k) lanes_fft_from(d, plan, level + 1, z + k * pass.sub_block * 2 * L);
 }
 
+// Prefetches `ahead` along the way: all at once, its lines would queue up before the rows' own.
 template <typename T>
-void load(const T* const* rows, const T* HWY_RESTRICT window, std::int64_t count, std::int64_t step,
-          T* HWY_RESTRICT z) {
+void load(const T* const* rows, const T* HWY_RESTRICT window, std::int64_t count, std::int64_t step, T* HWY_RESTRICT z,
+          Ahead ahead) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::int64_t L = lanes<T>();
   V v[L];
   std::int64_t s = 0;
+  const std::int64_t share = (ahead.bytes / std::max<std::int64_t>(count / L, 1) + 63) / 64 * 64;
   for (; s + L <= count; s += L) {
+    for (std::int64_t at = s / L * share; at < std::min((s / L + 1) * share, ahead.bytes); at += 64) {
+      __builtin_prefetch(ahead.first + at);
+    }
     const V w = hn::LoadU(d, window + s);
 #pragma GCC unroll 16
     for (int r = 0; r < L; ++r) v[r] = hn::Mul(hn::LoadU(d, rows[r] + s), w);
@@ -179,11 +184,13 @@ void lanes_bluestein(const BluesteinPlan<double>& plan, double* z, double* work)
   }
 }
 
-void lanes_load(const float* const* rows, const float* window, std::int64_t count, std::int64_t step, float* z) {
-  load(rows, window, count, step, z);
+void lanes_load(const float* const* rows, const float* window, std::int64_t count, std::int64_t step, float* z,
+                Ahead ahead) {
+  load(rows, window, count, step, z, ahead);
 }
-void lanes_load(const double* const* rows, const double* window, std::int64_t count, std::int64_t step, double* z) {
-  load(rows, window, count, step, z);
+void lanes_load(const double* const* rows, const double* window, std::int64_t count, std::int64_t step, double* z,
+                Ahead ahead) {
+  load(rows, window, count, step, z, ahead);
 }
 void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames) {
   store(v, count, rows, frames);

@@ -61,9 +61,9 @@ class LanesSpectrum {
   std::int64_t values() const { return (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes; }
   std::int64_t row_values() const { return count_; }
 
-  void transform(const C* const* rows, C* z) const {
+  void transform(const C* const* rows, C* z, Ahead ahead) const {
     const std::int64_t step = packed_ || complex_input_ ? 1 : 2;
-    lanes_load(rows, window_.data(), count_, step, z);
+    lanes_load(rows, window_.data(), count_, step, z, ahead);
     if (step == 2) {
       for (std::int64_t j = 0; j < n_; ++j) std::fill_n(z + (2 * j + 1) * kLanes, kLanes, C{0});
     }
@@ -189,7 +189,7 @@ class LanesInverse {
     C* x = scratch;
     C* z = x + bins() * 2 * L;
     C* time = z + (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * L;
-    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x);
+    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x, {nullptr, 0});
     merge(x, z);
     const std::int32_t* position = nullptr;
     if constexpr (std::is_same_v<C, double>) {

@@ -95,8 +95,7 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
       const C* rows[L];
       for (std::int64_t r = 0; r < count; ++r) rows[r] = source.row(first + r, copies + r * row);
       std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
-      source.prefetch(first + L, L);
-      spectrum.transform(rows, z);
+      spectrum.transform(rows, z, source.ahead(first + L, L));
       spectrum.bins(z, SquareSink<C>{v});
       power_of_squares(v, job.bank.bins() * L, job.power);
       apply_bank(job.bank, v, result);

@@ -50,8 +50,7 @@ void run_lanes(const SpectrogramJob& job) {
       const C* rows[L];
       for (std::int64_t r = 0; r < count; ++r) rows[r] = source.row(first + r, copies + r * row);
       std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
-      source.prefetch(first + L, L);
-      spectrum.transform(rows, z);
+      spectrum.transform(rows, z, source.ahead(first + L, L));
       spectrum.bins(z, SquareSink<C>{v});
       power_of_squares(v, job.bins * L, job.power);
       store_batch(v, job.bins, count, out_frame<Out>(job, block.item, first), job.bin_stride, job.frame_stride);
@@ -91,7 +90,7 @@ void run_rows(const SpectrogramJob& job) {
     for (std::int64_t t = block.first; t < block.first + block.count; ++t) {
       C* out = out_frame<C>(job, block.item, t);
       SquareRowSink<C> sink{in_place ? out : stage};
-      source.prefetch(t + kPrefetchFrames, 1);
+      source.ahead(t + kPrefetchFrames, 1).prefetch();
       spectrum.frame(source.row(t, copy), z, work, sink);
       power_of_squares(sink.row, job.bins, job.power);
       if (in_place) continue;

@@ -87,8 +87,7 @@ void run_lanes(const StftJob& job) {
       const C* rows[L];
       for (std::int64_t r = 0; r < count; ++r) rows[r] = source.row(first + r, copies + r * row);
       std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
-      source.prefetch(first + L, L);
-      spectrum.transform(rows, z);
+      spectrum.transform(rows, z, source.ahead(first + L, L));
       spectrum.bins(z, sink);
       C* results[L];
       for (std::int64_t r = 0; r < L; ++r) results[r] = copies + r * 2 * job.bins;
@@ -142,7 +141,7 @@ void run_rows(const StftJob& job) {
       for (std::int64_t r = 0; r < count; ++r) {
         C* row = in_place ? out + 2 * (first + r) * job.frame_stride : stage + r * row_values;
         RowSink<C> sink{row, half_bins};
-        source.prefetch(first + r + kPrefetchFrames, 1);
+        source.ahead(first + r + kPrefetchFrames, 1).prefetch();
         spectrum.frame(source.row(first + r, copy), z, work, sink);
         for (std::int64_t k = half_bins; k < job.bins; ++k) {  // two-sided
           row[2 * k] = row[2 * (n_fft - k)];
