@@ -108,8 +108,11 @@ template <typename C>
 struct RowSink {
   C* HWY_RESTRICT row;  // [bins] interleaved
   std::int64_t bins;
+  std::int64_t next;  // from this row to the one written next, which is asked for meanwhile
   template <bool kReversed, class V>
   HWY_INLINE void full(std::int64_t k, V re, V im) const {
+    __builtin_prefetch(row + next + 2 * k, 1);
+    __builtin_prefetch(row + next + 2 * k + 64 / sizeof(C), 1);
     store_interleaved<kReversed>(hn::ScalableTag<C>(), re, im, row + 2 * k);
   }
   HWY_INLINE void one(std::int64_t k, C re, C im) const {
@@ -140,7 +143,7 @@ void run_rows(const StftJob& job) {
       const C* rows[kScatterFrames];
       for (std::int64_t r = 0; r < count; ++r) {
         C* row = in_place ? out + 2 * (first + r) * job.frame_stride : stage + r * row_values;
-        RowSink<C> sink{row, half_bins};
+        RowSink<C> sink{row, half_bins, in_place && first + 1 < job.framing.frames ? 2 * job.frame_stride : 0};
         source.ahead(first + r + kPrefetchFrames, 1).prefetch();
         spectrum.frame(source.row(first + r, copy), z, work, sink);
         for (std::int64_t k = half_bins; k < job.bins; ++k) {  // two-sided
