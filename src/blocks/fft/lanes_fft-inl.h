@@ -41,8 +41,9 @@ void lanes_load(const double* const* rows, const double* window, std::int64_t co
                 Ahead ahead);
 
 // The reverse for the results: rows[r][k] = v[k] of frame r, for r < frames, k < count.
-void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames);
-void lanes_store(const double* v, std::int64_t count, double* const* rows, std::int64_t frames);
+// `next`: from each row to the one written after it, whose lines are asked for meanwhile; 0 for none.
+void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames, std::int64_t next);
+void lanes_store(const double* v, std::int64_t count, double* const* rows, std::int64_t frames, std::int64_t next);
 
 }  // namespace HWY_NAMESPACE
 }  // namespace melisma

@@ -11,6 +11,7 @@
 #include "blocks/fft/butterfly-inl.h"
 #include "blocks/fft/lanes_fft-inl.h"
 #include "blocks/fft/transpose-inl.h"
+#include "runtime/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace melisma {
@@ -117,7 +118,7 @@ void load(const T* const* rows, const T* HWY_RESTRICT window, std::int64_t count
 }
 
 template <typename T>
-void store(const T* HWY_RESTRICT v, std::int64_t count, T* const* rows, std::int64_t frames) {
+void store(const T* HWY_RESTRICT v, std::int64_t count, T* const* rows, std::int64_t frames, std::int64_t next) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::int64_t L = lanes<T>();
@@ -129,7 +130,10 @@ void store(const T* HWY_RESTRICT v, std::int64_t count, T* const* rows, std::int
     transpose(d, t);
     if (frames == L) {
 #pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) hn::StoreU(t[r], d, rows[r] + k);
+      for (int r = 0; r < L; ++r) {
+        prefetch_for_write(rows[r], (next + k) * static_cast<std::int64_t>(sizeof(T)));
+        hn::StoreU(t[r], d, rows[r] + k);
+      }
     } else {
       HWY_ALIGN T tile[L * L];
 #pragma GCC unroll 16
@@ -192,11 +196,11 @@ void lanes_load(const double* const* rows, const double* window, std::int64_t co
                 Ahead ahead) {
   load(rows, window, count, step, z, ahead);
 }
-void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames) {
-  store(v, count, rows, frames);
+void lanes_store(const float* v, std::int64_t count, float* const* rows, std::int64_t frames, std::int64_t next) {
+  store(v, count, rows, frames, next);
 }
-void lanes_store(const double* v, std::int64_t count, double* const* rows, std::int64_t frames) {
-  store(v, count, rows, frames);
+void lanes_store(const double* v, std::int64_t count, double* const* rows, std::int64_t frames, std::int64_t next) {
+  store(v, count, rows, frames, next);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -25,12 +25,12 @@ std::shared_ptr<const Plan> cached(const Key& key, Make make) {
   return plans.emplace(key, std::move(plan)).first->second;
 }
 
-// All exp(-2 pi i j / n), one octant computed and the others mirrored.
-std::vector<Twiddle> unit_circle(std::int64_t n) {
-  std::vector<Twiddle> w(static_cast<std::size_t>(n));
-  for (std::int64_t j = 0; j <= n / 8; ++j) w[static_cast<std::size_t>(j)] = twiddle(j, n);
+// exp(-2 pi i j / n) for j < count, one octant computed and the others mirrored.
+std::vector<Twiddle> unit_circle(std::int64_t n, std::int64_t count) {
+  std::vector<Twiddle> w(static_cast<std::size_t>(count));
+  for (std::int64_t j = 0; j <= n / 8 && j < count; ++j) w[static_cast<std::size_t>(j)] = twiddle(j, n);
   const bool mirrors = n % 8 == 0;
-  for (std::int64_t j = n / 8 + 1; j < n; ++j) {
+  for (std::int64_t j = n / 8 + 1; j < count; ++j) {
     Twiddle& out = w[static_cast<std::size_t>(j)];
     if (!mirrors) {
       out = twiddle(j, n);
@@ -69,7 +69,7 @@ std::shared_ptr<const FftPlan<T>> make_fft_plan(std::int64_t n, int first) {
     block /= r;
   }
   plan->storage.resize(total);
-  const std::vector<Twiddle> w = unit_circle(n);
+  const std::vector<Twiddle> w = unit_circle(n, n);
   T* next = plan->storage.data();
   block = n;
   for (int r : radices) {
@@ -202,11 +202,11 @@ template <typename T>
 std::shared_ptr<const RealTwiddles<T>> real_twiddles(std::int64_t n) {
   return cached<std::int64_t, RealTwiddles<T>>(n, [&] {
     auto result = std::make_shared<RealTwiddles<T>>();
-    const std::size_t count = static_cast<std::size_t>(n / 2 + 1);
+    const std::size_t count = static_cast<std::size_t>(n / 4 + 1);
     result->re.resize(count);
     result->im.resize(count);
-    const std::vector<Twiddle> w = unit_circle(n);
-    for (std::size_t k = 0; k < count && k < w.size(); ++k) {
+    const std::vector<Twiddle> w = unit_circle(n, n / 4 + 1);
+    for (std::size_t k = 0; k < count; ++k) {
       result->re[k] = static_cast<T>(w[k].re);
       result->im[k] = static_cast<T>(w[k].im);
     }

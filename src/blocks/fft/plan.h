@@ -81,7 +81,7 @@ struct RowsPlan {
 template <typename T>
 std::shared_ptr<const RowsPlan<T>> rows_plan(std::int64_t n, int lanes);
 
-// exp(-2 pi i k / n) for k = 0..n/2, for packing n real values as n/2 complex ones. Cached.
+// exp(-2 pi i k / n) for k = 0..n/4, for packing n real values as n/2 complex ones. Cached.
 template <typename T>
 struct RealTwiddles {
   AlignedVector<T> re, im;

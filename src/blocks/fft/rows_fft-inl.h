@@ -45,8 +45,10 @@ const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work);
 // From the n + 1 bins of 2 n real samples (interleaved complex; imaginary parts of the first and last bin ignored) to
 // the packed spectrum, real and imaginary parts swapped: rows_fft then gives 2 n times the samples, odd ones in the
 // real parts, even ones in the imaginary parts.
-void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z);
-void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z);
+void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z,
+                std::int64_t next);
+void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z,
+                std::int64_t next);
 
 // The bins of 2 n real samples from their packed transform (times two: the window carries the half). Calls
 // sink.template full<false>(k, re, im) with bins k .. k + L - 1 and full<true>(k, re, im) with the same bins in reverse

@@ -12,6 +12,7 @@
 #include "blocks/fft/interleave-inl.h"
 #include "blocks/fft/rows_fft-inl.h"
 #include "blocks/fft/transpose-inl.h"
+#include "runtime/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace melisma {
@@ -209,7 +210,8 @@ const T* fft_split(const RowsPlan<T>& plan, T* z, T* work) {
 }
 
 template <typename T>
-void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRICT spectrum, T* HWY_RESTRICT z) {
+void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRICT spectrum, T* HWY_RESTRICT z,
+           std::int64_t next) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(d));
@@ -222,6 +224,11 @@ void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRIC
   for (std::int64_t block = 0; block < half; block += L) {
     const std::int64_t k = HWY_MIN(block, half - L);
     const std::int64_t mirror = n - k - (L - 1);
+    for (std::int64_t at : {2 * k, 2 * mirror}) {
+      const std::int64_t ahead = (next + at) * static_cast<std::int64_t>(sizeof(T));
+      prefetch_for_read(spectrum, ahead);
+      prefetch_for_read(spectrum, ahead + 64);
+    }
     V ar, ai, br, bi;
     load_interleaved<false>(d, spectrum + 2 * k, ar, ai);
     load_interleaved<true>(d, spectrum + 2 * mirror, br, bi);
@@ -255,11 +262,13 @@ void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const doub
 }
 const float* rows_fft(const RowsPlan<float>& plan, float* z, float* work) { return fft_split(plan, z, work); }
 const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work) { return fft_split(plan, z, work); }
-void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z) {
-  merge(twiddles, n, spectrum, z);
+void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z,
+                std::int64_t next) {
+  merge(twiddles, n, spectrum, z, next);
 }
-void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z) {
-  merge(twiddles, n, spectrum, z);
+void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z,
+                std::int64_t next) {
+  merge(twiddles, n, spectrum, z, next);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -21,8 +21,14 @@ Envelope<C>::Envelope(const std::vector<double>& window, std::int64_t hop, std::
   head_end_ = std::min((n_fft + hop - 1) / hop * hop, end_);
   tail_begin_ = std::max(head_end_, frames * hop);
   if (tail_begin_ >= end_) tail_begin_ = end_;
-  const bool repeats = tail_begin_ > head_end_;
+  bool repeats = tail_begin_ > head_end_;
   if (!repeats && frames * hop < head_end_) head_end_ = tail_begin_ = end_;  // few frames: the head is everything
+
+  // All that is asked for lies in the head: it ends there, so that an enormous hop costs no memory.
+  if (last <= head_end_) {
+    head_end_ = tail_begin_ = end_ = std::clamp<std::int64_t>(last, 0, end_);
+    repeats = false;
+  }
 
   const auto square = [&](std::int64_t i) {
     return i < n_fft ? window[static_cast<std::size_t>(i)] * window[static_cast<std::size_t>(i)] : 0.0;

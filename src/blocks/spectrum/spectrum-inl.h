@@ -183,13 +183,13 @@ class LanesInverse {
   }
 
   // spectra: L rows of bins() interleaved complex values; frames: `count` rows of n_fft (complex: pairs).
-  void run(const C* const* spectra, C* scratch, C* const* frames, std::int64_t count) const {
+  void run(const C* const* spectra, C* scratch, C* const* frames, std::int64_t count, Ahead ahead) const {
     const hn::ScalableTag<C> d;
     constexpr std::int64_t L = kLanes;
     C* x = scratch;
     C* z = x + bins() * 2 * L;
     C* time = z + (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * L;
-    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x, {nullptr, 0});
+    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x, ahead);
     merge(x, z);
     const std::int32_t* position = nullptr;
     if constexpr (std::is_same_v<C, double>) {
@@ -209,7 +209,7 @@ class LanesInverse {
         hn::Store(re, d, time + j * L);
       }
     }
-    lanes_store(time, n_fft_ * width(), frames, count);
+    lanes_store(time, n_fft_ * width(), frames, count, 0);
   }
 
  private:
@@ -274,8 +274,9 @@ class RowsInverse {
 
   // From n_fft / 2 + 1 interleaved bins to n_fft times the samples: the odd ones at the pointer returned, the even ones
   // even() further on.
-  const C* frame(const C* spectrum, C* z, C* work) const {
-    rows_merge(*twiddles_, n_, spectrum, z);
+  // next: from this spectrum to the one read after it, asked for meanwhile.
+  const C* frame(const C* spectrum, C* z, C* work, std::int64_t next) const {
+    rows_merge(*twiddles_, n_, spectrum, z, next);
     return rows_fft(*plan_, z, work);
   }
   std::int64_t even() const { return rows_stride(n_); }

@@ -29,7 +29,7 @@ HWY_INLINE void store_batch(const C* HWY_RESTRICT v, std::int64_t bins, std::int
     if (bin_stride == 1) {
       Out* rows[L];
       for (std::int64_t r = 0; r < frames; ++r) rows[r] = out + r * frame_stride;
-      return lanes_store(v, bins, rows, frames);
+      return lanes_store(v, bins, rows, frames, L * frame_stride);
     }
     if (frame_stride == 1) {
       for (std::int64_t k = 0; k < bins; ++k) {

@@ -38,6 +38,13 @@ class SpectrumRows {
 
   static bool direct(const IstftJob& job) { return std::is_same_v<C, In> && (job.bin_stride == 1 || job.bins == 1); }
 
+  // The memory of frames first .. first + count - 1, where they follow each other.
+  Ahead ahead(std::int64_t first, std::int64_t count) const {
+    if (count < 1 || !direct(job_) || job_.frame_stride != job_.bins) return {nullptr, 0};
+    return {reinterpret_cast<const char*>(data_ + 2 * first * job_.frame_stride),
+            count * job_.bins * 2 * static_cast<std::int64_t>(sizeof(In))};
+  }
+
   // rows[r] for frames first .. first + count - 1; copies has room for count rows where they are not direct.
   void get(std::int64_t first, std::int64_t count, C* copies, const C** rows) const {
     if constexpr (std::is_same_v<C, In>) {
@@ -250,7 +257,7 @@ void run_lanes(const IstftJob& job) {
                             const C* rows[L];
                             source.get(t, count, copy, rows);
                             std::fill(rows + count, rows + L, rows[0]);  // lanes without a frame repeat one
-                            inverse.run(rows, work, results, count);
+                            inverse.run(rows, work, results, count, source.ahead(t + L, std::min(L, t1 + 1 - t - L)));
                             for (std::int64_t r = 0; r < count; ++r) sum.add(t + r, results[r]);
                           }
                         });
@@ -262,6 +269,7 @@ void run_rows(const IstftJob& job) {
   const std::size_t values = static_cast<std::size_t>(inverse.values()),
                     copies =
                         SpectrumRows<C, C>::direct(job) ? 0 : static_cast<std::size_t>(kGatherFrames * job.bins * 2);
+  const bool direct = copies == 0;
   run_tasks<C, C>(job, 1, 2 * scratch_bytes<C>(values) + scratch_bytes<C>(copies),
                   [&](std::int64_t item, std::int64_t t0, std::int64_t t1, Scratch& scratch, OverlapAdd<C, C>& sum)
                       HWY_ATTR {
@@ -274,7 +282,7 @@ void run_rows(const IstftJob& job) {
                           const C* rows[kGatherFrames];
                           source.get(t, count, copy, rows);
                           for (std::int64_t r = 0; r < count; ++r) {
-                            const C* odd = inverse.frame(rows[r], z, work);
+                            const C* odd = inverse.frame(rows[r], z, work, direct ? 2 * job.frame_stride : 0);
                             sum.add(t + r, odd + inverse.even(), odd);
                           }
                         }

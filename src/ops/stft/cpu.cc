@@ -4,6 +4,7 @@
 
 #include "blocks/framing/frame_blocks.h"
 #include "ops/stft/tuning.h"
+#include "runtime/prefetch.h"
 #include "runtime/registry.h"
 #include "runtime/scratch.h"
 
@@ -96,7 +97,7 @@ void run_lanes(const StftJob& job) {
           for (std::int64_t r = 0; r < count; ++r) results[r] = out + 2 * (first + r) * job.frame_stride;
         }
       }
-      lanes_store(v, 2 * job.bins, results, count);
+      lanes_store(v, 2 * job.bins, results, count, in_place ? 2 * L * job.frame_stride : 0);
       if (!in_place) scatter(job, out, first, results, count);
     }
   });
@@ -111,8 +112,9 @@ struct RowSink {
   std::int64_t next;  // from this row to the one written next, which is asked for meanwhile
   template <bool kReversed, class V>
   HWY_INLINE void full(std::int64_t k, V re, V im) const {
-    __builtin_prefetch(row + next + 2 * k, 1);
-    __builtin_prefetch(row + next + 2 * k + 64 / sizeof(C), 1);
+    const std::int64_t ahead = (next + 2 * k) * static_cast<std::int64_t>(sizeof(C));
+    prefetch_for_write(row, ahead);
+    prefetch_for_write(row, ahead + 64);
     store_interleaved<kReversed>(hn::ScalableTag<C>(), re, im, row + 2 * k);
   }
   HWY_INLINE void one(std::int64_t k, C re, C im) const {
