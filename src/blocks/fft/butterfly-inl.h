@@ -191,6 +191,19 @@ HWY_INLINE void rotate(D d, double c, double s, V& re, V& im) {
   re = r;
 }
 
+// a + b (c - i s) and a - b (c - i s), in as many operations as turning b first and a rounding less.
+template <class D, class V>
+HWY_INLINE void butterfly2_rotated(D d, double c, double s, V& ar, V& ai, V& br, V& bi) {
+  const V vc = hn::Set(d, static_cast<hn::TFromD<D>>(c)), vs = hn::Set(d, static_cast<hn::TFromD<D>>(s));
+  const V sum_r = hn::MulAdd(bi, vs, hn::MulAdd(br, vc, ar)), sum_i = hn::NegMulAdd(br, vs, hn::MulAdd(bi, vc, ai));
+  const V dif_r = hn::NegMulAdd(bi, vs, hn::NegMulAdd(br, vc, ar));
+  const V dif_i = hn::MulAdd(br, vs, hn::NegMulAdd(bi, vc, ai));
+  ar = sum_r;
+  ai = sum_i;
+  br = dif_r;
+  bi = dif_i;
+}
+
 template <bool kStarted, class D, class V>
 HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   constexpr double c1 = 0.92387953251128675613, s1 = 0.38268343236508977173;  // cos, sin of pi / 8
@@ -208,9 +221,8 @@ HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   // Row 1: twiddles 0, 1, 2, 3 sixteenths.
   rotate(d, c1, s1, re[5], im[5]);
   rotate_eighth_unscaled(re[6], im[6]);
-  rotate(d, s1, c1, re[7], im[7]);
   butterfly2_scaled(d, re[4], im[4], re[6], im[6]);
-  butterfly2(d, re[5], im[5], re[7], im[7]);
+  butterfly2_rotated(d, s1, c1, re[5], im[5], re[7], im[7]);
   finish_row(4);
   // Row 2: 0, 2, 4, 6. The factor of inputs 1 and 3 waits for the second level.
   rotate_eighth_unscaled(re[9], im[9]);
@@ -228,9 +240,8 @@ HWY_INLINE void butterfly16(D d, V* HWY_RESTRICT re, V* HWY_RESTRICT im) {
   // Row 3: 0, 3, 6, 9.
   rotate(d, s1, c1, re[13], im[13]);
   rotate_three_eighths_unscaled(re[14], im[14]);
-  rotate(d, -c1, -s1, re[15], im[15]);
   butterfly2_scaled(d, re[12], im[12], re[14], im[14]);
-  butterfly2(d, re[13], im[13], re[15], im[15]);
+  butterfly2_rotated(d, -c1, -s1, re[13], im[13], re[15], im[15]);
   finish_row(12);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
