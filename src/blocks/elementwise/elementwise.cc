@@ -73,8 +73,10 @@ struct Logarithm {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V x) const {
     const V argument = hn::MulAdd(hn::Set(d, mul), x, hn::Set(d, add));
-    // floor first: Max gives back a NaN in its second argument.
-    return hn::MulAdd(hn::Set(d, scale), natural_log(d, hn::Max(hn::Set(d, floor), argument)), hn::Set(d, offset));
+    const V low = hn::Set(d, floor);
+    // Not Max: given a NaN, NEON's takes the other argument.
+    const V clamped = hn::IfThenElse(hn::Lt(argument, low), low, argument);
+    return hn::MulAdd(hn::Set(d, scale), natural_log(d, clamped), hn::Set(d, offset));
   }
 };
 
