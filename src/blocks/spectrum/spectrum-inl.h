@@ -298,6 +298,20 @@ struct SquareSink {
   }
 };
 
+// For RowsSpectrum: |X|^2 of one frame, in order.
+template <typename C>
+struct SquareRowSink {
+  C* HWY_RESTRICT row;
+  template <bool kReversed, class V>
+  HWY_INLINE void full(std::int64_t k, V re, V im) const {
+    const hn::ScalableTag<C> d;
+    V square = hn::MulAdd(re, re, hn::Mul(im, im));
+    if constexpr (kReversed) square = hn::Reverse(d, square);
+    hn::StoreU(square, d, row + k);
+  }
+  HWY_INLINE void one(std::int64_t k, C re, C im) const { row[k] = re * re + im * im; }
+};
+
 // Which of the forms a transform takes; `rows`: whether the operator has the frame-across-lanes form.
 inline Explanation explain_spectrum(std::int64_t n_fft, bool complex_input, bool double_result, bool rows) {
   const bool wide = double_result || computes_in_float64(n_fft, complex_input);

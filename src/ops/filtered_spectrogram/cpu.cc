@@ -107,6 +107,61 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
   });
 }
 
+// The same for one frame: bins along the lanes.
+template <typename C>
+HWY_INLINE void apply_bank_to_row(const FilterBank& bank, const C* HWY_RESTRICT v, C* HWY_RESTRICT result) {
+  const hn::ScalableTag<C> d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const C* HWY_RESTRICT all = weights<C>(bank);
+  for (const FilterBank::Band& band : bank.band()) {
+    const C* HWY_RESTRICT w = all + band.offset;
+    const C* HWY_RESTRICT p = v + band.first_bin;
+    auto sum = hn::Zero(d);
+    std::int64_t k = 0;
+    for (; k + lanes <= band.count; k += lanes) sum = hn::MulAdd(hn::LoadU(d, w + k), hn::LoadU(d, p + k), sum);
+    C total = hn::GetLane(hn::SumOfLanes(d, sum));
+    for (; k < band.count; ++k) total += w[k] * p[k];
+    *result++ = total;
+  }
+}
+
+bool uses_rows(std::int64_t n_fft, bool double_result) {
+  return n_fft >= filtered_spectrogram_tuning::kSingleFrameSize &&
+         (double_result ? rows_fit<double>(n_fft) : rows_fit<float>(n_fft));
+}
+
+template <typename C>
+void run_rows(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
+  const RowsSpectrum<C> spectrum(job.framing.n_fft, job.window);
+  const std::int64_t all_bins = job.framing.n_fft / 2 + 1, bands = job.bank.bands();
+  for_frame_blocks(item_count(job.x.shape, 1), job.framing.frames, kFramesPerTask, [&](FrameBlock block) HWY_ATTR {
+    const FrameRows<C> source(job.x, block.item, job.framing);
+    const std::size_t half = static_cast<std::size_t>(spectrum.values()),
+                      n = static_cast<std::size_t>(job.framing.n_fft), squares = static_cast<std::size_t>(all_bins),
+                      sums = static_cast<std::size_t>(bands);
+    Scratch scratch(2 * scratch_bytes<C>(half) + scratch_bytes<C>(n) + scratch_bytes<C>(squares) +
+                    scratch_bytes<C>(sums));
+    C* z = scratch.take<C>(half);
+    C* work = scratch.take<C>(half);
+    C* copy = scratch.take<C>(n);
+    SquareRowSink<C> sink{scratch.take<C>(squares)};
+    C* result = scratch.take<C>(sums);
+    double maximum = -std::numeric_limits<double>::infinity();
+    for (std::int64_t t = block.first; t < block.first + block.count; ++t) {
+      spectrum.frame(source.row(t, copy), z, work, sink);
+      power_of_squares(sink.row, job.bank.bins(), job.power);
+      apply_bank_to_row(job.bank, sink.row, result);
+      if (job.log.enabled) logarithm(result, bands, job.log);
+      C* out = out_frame<C>(job, block.item, t);
+      for (std::int64_t b = 0; b < bands; ++b) {
+        if (static_cast<double>(result[b]) > maximum) maximum = static_cast<double>(result[b]);  // NaN is passed over
+        out[b * job.band_stride] = result[b];
+      }
+    }
+    if (maxima != nullptr) (*maxima)[static_cast<std::size_t>(block.task)] = maximum;
+  });
+}
+
 // y = max(y, maximum - top) over each group of items, then the affine step.
 template <typename Out>
 void finish(const FilteredSpectrogramJob& job, const std::vector<double>& maxima) {
@@ -149,12 +204,18 @@ void Run(const FilteredSpectrogramJob& job) {
   }
   std::vector<double>* const at = clip ? &maxima : nullptr;
   if (job.out.dtype == DType::kFloat64) {
-    run<double, double>(job, at);
+    if (uses_rows(n_fft, true)) {
+      run_rows<double>(job, at);
+    } else {
+      run<double, double>(job, at);
+    }
     if (clip || affine) finish<double>(job, maxima);
     return;
   }
   if (job.float64 || computes_in_float64(n_fft, false)) {
     run<double, float>(job, at);
+  } else if (uses_rows(n_fft, false)) {
+    run_rows<float>(job, at);
   } else {
     run<float, float>(job, at);
   }
@@ -162,7 +223,7 @@ void Run(const FilteredSpectrogramJob& job) {
 }
 
 void Explain(std::int64_t n_fft, bool double_result, Explanation* result) {
-  *result = explain_spectrum(n_fft, false, double_result, false);
+  *result = explain_spectrum(n_fft, false, double_result, uses_rows(n_fft, double_result));
 }
 
 }  // namespace

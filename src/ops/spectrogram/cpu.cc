@@ -58,20 +58,6 @@ void run_lanes(const SpectrogramJob& job) {
   });
 }
 
-// |X|^2 of one frame, in order.
-template <typename C>
-struct SquareRowSink {
-  C* HWY_RESTRICT row;
-  template <bool kReversed, class V>
-  HWY_INLINE void full(std::int64_t k, V re, V im) const {
-    const hn::ScalableTag<C> d;
-    V square = hn::MulAdd(re, re, hn::Mul(im, im));
-    if constexpr (kReversed) square = hn::Reverse(d, square);
-    hn::StoreU(square, d, row + k);
-  }
-  HWY_INLINE void one(std::int64_t k, C re, C im) const { row[k] = re * re + im * im; }
-};
-
 template <typename C>
 void run_rows(const SpectrogramJob& job) {
   const RowsSpectrum<C> spectrum(job.framing.n_fft, job.window);
