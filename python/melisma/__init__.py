@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _core
 from .errors import InvalidArgument, InvalidType, Unavailable
+from .filters import get_window, log_filterbank, melscale_fbanks
 from .runtime import (
     backends,
     call_counts,
@@ -21,17 +22,7 @@ from .runtime import (
     simd_target,
     simd_targets,
 )
-from .spectral import (
-    filtered_spectrogram,
-    get_window,
-    istft,
-    log_filterbank,
-    log_mel,
-    mel_spectrogram,
-    melscale_fbanks,
-    spectrogram,
-    stft,
-)
+from .spectral import filtered_spectrogram, istft, log_mel, mel_spectrogram, spectrogram, stft
 
 __version__: str = _core.version()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import _core, _options, spectral
+from ... import _core, _options, filters
 from ..._arrays import take
 from ...errors import InvalidArgument, InvalidType
 
@@ -50,7 +50,7 @@ def _parameters(
     both.float64 = True
     both.log = _options.log_params(_OP, "log10", 1.0, mul, add, 0.0, 1.0, None, "item")
     bank = _options.log_bank(_OP, size // 2, rate, num_bands, fmin, fmax, 440.0, norm_filters, True)
-    return both, bank, spectral.get_window("hann", size, periodic=False)
+    return both, bank, filters.get_window("hann", size, periodic=False)
 
 
 def log_filtered_spectrogram(
