@@ -63,8 +63,7 @@ Envelope<C>::Envelope(const std::vector<double>& window, std::int64_t hop, std::
 
   if (repeats) {
     const std::int64_t times = (kShortestPeriod + hop - 1) / hop;
-    period_.resize(static_cast<std::size_t>(std::min(hop * times, std::max(hop, tail_begin_))));
-    if (static_cast<std::int64_t>(period_.size()) % hop != 0) period_.resize(static_cast<std::size_t>(hop));
+    period_.resize(static_cast<std::size_t>(hop * times));
     for (std::int64_t r = 0; r < hop; ++r) {
       double sum = 0;
       for (std::int64_t i = r; i < n_fft; i += hop) sum += square(i);

@@ -7,7 +7,6 @@
 #include "ops/stft/cpu.h"
 #include "ops/stft/support.h"
 #include "runtime/check.h"
-#include "runtime/registry.h"
 
 namespace melisma {
 
