@@ -38,11 +38,11 @@ test-cpp: build-release
 	ctest --preset release
 
 .PHONY: test-package
-test-package: build-release .venv/.package
+test-package: build-release .venv/.adapter
 	tests/cpp_package/run.sh
 
 .PHONY: test-python
-test-python: .venv/.package .venv/.test
+test-python: .venv/.adapter
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: build-release
@@ -70,7 +70,7 @@ test-arm: ## C++ tests cross-built for AArch64, under qemu-user (Debian)
 	ctest --preset arm
 
 .PHONY: bench
-bench: system .venv/.package .venv/.test ## C++ benchmarks, then Python side by side with torch, librosa and SciPy
+bench: system .venv/.adapter ## C++ benchmarks, then Python side by side with torch, librosa and SciPy
 	cmake --preset release
 	cmake --build --preset release --target melisma_bench
 	build/release/melisma_bench
@@ -116,6 +116,11 @@ system:
 .venv/.package: $(package_inputs) .venv/.tools
 	$(PIP_INSTALL) '.[cli]'
 	@touch $@
+
+# The package with PyTorch's operators, which are built where PyTorch is installed before.
+.venv/.adapter: $(package_inputs) .venv/.test
+	$(PIP_INSTALL) '.[cli]'
+	@touch $@ .venv/.package
 
 .venv/.test: pyproject.toml .venv/.tools
 	$(PIP) install $$($(BIN)/python tools/requirements.py test)

@@ -104,7 +104,7 @@ def test_strict_counts_a_missed_target(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"suite": "gpu"}, "suite must be one of cpu, got 'gpu'"),
+        ({"suite": "gpu"}, "suite must be one of cpu, separator, got 'gpu'"),
         ({"only": "("}, r"only must be a regular expression, got '\('"),
         ({"only": "no such case"}, "only must match a case of this run, got 'no such case'; the cases are"),
         ({"json_out": "no/such/folder/x.json"}, "json_out must lie in an existing folder, got 'no/such/folder/x.json'"),
@@ -124,7 +124,7 @@ def test_the_command_line_passes_its_options_on(monkeypatch: pytest.MonkeyPatch)
     seen = []
     monkeypatch.setattr(benchmark, "run", lambda *a, **k: seen.append((a, k)) or 0)
     assert benchmark.main(["--quick", "--only", "mel", "--json", "x.json", "--strict"]) == 0
-    assert seen == [(("cpu", True, "x.json", "mel"), {"strict": True})]
+    assert seen == [(("cpu", True, "x.json", "mel"), {"strict": True, "audio": None})]
 
 
 def test_every_case_has_its_own_name_and_quick_leaves_the_large_ones_out() -> None:
@@ -138,6 +138,7 @@ def test_every_case_has_its_own_name_and_quick_leaves_the_large_ones_out() -> No
         "log-filtered 4x195 s at 44.1 kHz, 2048, 100 fps, 81 bands",
         "the same as compat.madmom computes it, in float64, 4x195 s",
         "log_filtered, peak beyond input and result",
+        "log-mel dB forward+backward 32x480k n 400 hop 160, 80 mels",
     }
 
 

@@ -43,7 +43,20 @@ void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBan
 Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
                                          const FilteredSpectrogramParams& params);
 
+// Gradient with respect to x of a loss whose gradient with respect to the result is `grad`; spectrum and bands are
+// computed again. The logarithm's derivative is 0 where its argument is at or below the floor, and that of |X|^power is
+// as in spectrogram_backward, so silence gives 0. log.top must be infinite: clipping is a step of its own.
+// x:    [..., samples] float32 or float64
+// grad: filtered_spectrogram_shape(x, bank, params), of x's dtype
+// out:  x's shape and dtype, no overlap with x or grad; any strides in all three
+void filtered_spectrogram_backward(const Tensor& x, const Tensor& grad, const Tensor* window, const FilterBank& bank,
+                                   const FilteredSpectrogramParams& params, const Tensor& out);
+
+// The same two in plain float64 arithmetic whatever x is; grad and out are float64.
 void filtered_spectrogram_reference(const Tensor& x, const Tensor* window, const FilterBank& bank,
                                     const FilteredSpectrogramParams& params, const Tensor& out);
+void filtered_spectrogram_backward_reference(const Tensor& x, const Tensor& grad, const Tensor* window,
+                                             const FilterBank& bank, const FilteredSpectrogramParams& params,
+                                             const Tensor& out);
 
 }  // namespace melisma

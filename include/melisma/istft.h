@@ -36,6 +36,16 @@ Shape istft_shape(const Tensor& spec, const IstftParams& params);
 void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out);
 Explanation explain_istft(const Tensor& spec, const IstftParams& params);
 
+// The gradient of a real function of istft(spec, window, params) with respect to spec, from its gradient with respect
+// to the samples: the adjoint of istft under <G, X> = Re sum conj(G) X.
+// grad: istft_shape(out, params): [..., samples] float32 or float64, or complex64 or complex128 where the result was
+//       complex (needs onesided = false); any strides
+// out:  spec's shape [..., bins, frames] (or [..., frames, bins]), complex of grad's precision, any strides, no overlap
+//       with grad. Where the result was real, the imaginary parts of DC and (even n_fft) Nyquist and every bin above
+//       n_fft / 2 are 0, for istft does not read them.
+void istft_adjoint(const Tensor& grad, const Tensor* window, const IstftParams& params, const Tensor& out);
+
 void istft_reference(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out);
+void istft_adjoint_reference(const Tensor& grad, const Tensor* window, const IstftParams& params, const Tensor& out);
 
 }  // namespace melisma

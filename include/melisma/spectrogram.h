@@ -29,6 +29,18 @@ Shape spectrogram_shape(const Tensor& x, const SpectrogramParams& params);
 void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out);
 Explanation explain_spectrogram(const Tensor& x, const SpectrogramParams& params);
 
+// Gradient with respect to x of a loss whose gradient with respect to the spectrogram is `grad`; the spectrum is
+// computed again. Where |X|^2 is below the smallest normal number (1.2e-38 in float32) the derivative is taken as 0, so
+// silence gives 0 whatever the power; power 2 needs no such limit.
+// x:    [..., samples] float32 or float64
+// grad: spectrogram_shape(x, params), of x's dtype
+// out:  x's shape and dtype, no overlap with x or grad; any strides in all three
+void spectrogram_backward(const Tensor& x, const Tensor& grad, const Tensor* window, const SpectrogramParams& params,
+                          const Tensor& out);
+
+// The same two in plain float64 arithmetic whatever x is; grad and out are float64.
 void spectrogram_reference(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out);
+void spectrogram_backward_reference(const Tensor& x, const Tensor& grad, const Tensor* window,
+                                    const SpectrogramParams& params, const Tensor& out);
 
 }  // namespace melisma

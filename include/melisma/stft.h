@@ -23,7 +23,24 @@ Shape stft_shape(const Tensor& x, const StftParams& params);
 void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out);
 Explanation explain_stft(const Tensor& x, const StftParams& params);
 
+// The gradient of a real function of stft(x, window, params) with respect to x, from its gradient with respect to the
+// spectrum: the adjoint of stft under <G, X> = Re sum conj(G) X. A complex gradient is dL/dRe + i dL/dIm, as PyTorch's.
+// grad:   stft_shape(out, params), complex64 or complex128, any strides
+// window: as above
+// out:    x's shape [..., samples], float32 or float64 of grad's precision, or complex64 or complex128 where x was
+//         complex (needs onesided = false); any strides, no overlap with grad. Samples that no frame reaches become 0.
+void stft_adjoint(const Tensor& grad, const Tensor* window, const StftParams& params, const Tensor& out);
+
+// The gradient with respect to the window, summed over frames and items in float64 and in an order that does not depend
+// on the number of threads.
+// x:    as above
+// grad: stft_shape(x, params), of the dtype that stft(x) gives, any strides
+// out:  [win_length] float32 or float64
+void stft_window_gradient(const Tensor& x, const Tensor& grad, const StftParams& params, const Tensor& out);
+
 // The same in plain float64 arithmetic whatever x is; out is complex128. For tests, benchmarks and documentation.
 void stft_reference(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out);
+void stft_adjoint_reference(const Tensor& grad, const Tensor* window, const StftParams& params, const Tensor& out);
+void stft_window_gradient_reference(const Tensor& x, const Tensor& grad, const StftParams& params, const Tensor& out);
 
 }  // namespace melisma

@@ -15,7 +15,7 @@ constexpr std::size_t dtype_size(DType t) {
   switch (t) {
     case DType::kInt16: return 2;
     case DType::kFloat32: return 4;
-    case DType::kFloat64: return 8;
+    case DType::kFloat64:
     case DType::kComplex64: return 8;
     case DType::kComplex128: return 16;
   }

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _core
 from .errors import InvalidArgument, InvalidType, Unavailable
+from .features import filtered_spectrogram, log_mel, mel_spectrogram, spectrogram
 from .filters import get_window, log_filterbank, melscale_fbanks
 from .runtime import (
     backends,
@@ -22,7 +23,7 @@ from .runtime import (
     simd_target,
     simd_targets,
 )
-from .spectral import filtered_spectrogram, istft, log_mel, mel_spectrogram, spectrogram, stft
+from .spectral import istft, stft
 
 __version__: str = _core.version()
 
@@ -51,13 +52,15 @@ __all__ = [
     "stft",
 ]
 
-_LAZY = ("benchmark", "compat", "presets")
+_LAZY = ("benchmark", "compat", "presets", "torch")
 
 
 def __getattr__(name: str) -> Any:
     """Submodules that most users never touch are imported when first named."""
     if name in _LAZY:
         return importlib.import_module(f".{name}", __name__)
+    if name == "patch_torch":
+        return importlib.import_module(".torch.patch", __name__).patch_torch
     raise AttributeError(f"module 'melisma' has no attribute {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,33 @@ from .errors import InvalidArgument, InvalidType
 _DTYPES = frozenset(np.dtype(name) for name in ("int16", "float32", "float64", "complex64", "complex128"))
 
 Wrap = Callable[[np.ndarray], Any]
+
+_HAS_ADAPTER = (Path(__file__).parent / "_torch.so").exists()
+_adapter: Any = None  # melisma.torch.spectral, once a tensor was seen
+
+
+def torch_operators(array: Any, out: Any) -> Any:
+    """:mod:`melisma.torch.spectral` for a PyTorch tensor, which has gradients and devices of its own; None for the rest.
+
+    With `out`, and in a package that was built without PyTorch, tensors are viewed as any other array is.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or out is not None or not isinstance(array, torch.Tensor):
+        return None
+    if torch.compiler.is_compiling():  # a graph must not depend on whether this is the first tensor
+        return _import_adapter()
+    global _adapter
+    if _adapter is None:
+        _adapter = _import_adapter()
+    return _adapter
+
+
+def _import_adapter() -> Any:
+    if not _HAS_ADAPTER:
+        return None
+    from .torch import spectral
+
+    return spectral
 
 
 def _same(result: np.ndarray) -> np.ndarray:
@@ -58,7 +86,8 @@ def _take_torch(tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
         raise InvalidType(f"{op}: {argument} must be a dense tensor, got layout {tensor.layout}")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise InvalidArgument(
-            f"{op}: {argument} requires grad, which has no gradient here yet; pass {argument}.detach()"
+            f"{op}: {argument} requires grad, which out= and a melisma built without PyTorch do not give; "
+            f"pass {argument}.detach()"
         )
     if tensor.dtype in (torch.float16, torch.bfloat16):
         raise InvalidType(

@@ -38,7 +38,7 @@ def number(op: str, name: str, value: Any) -> float:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         raise InvalidType(f"{op}: {name} must be a number, got {value!r}") from None
-    if not math.isfinite(result):
+    if not -math.inf < result < math.inf:  # math.isfinite cannot be traced by torch.compile
         raise InvalidArgument(f"{op}: {name} must be finite, got {result}")
     return result
 
@@ -253,44 +253,60 @@ def log_bank(
         raise renamed(error, op) from None
 
 
-@lru_cache(maxsize=512, typed=True)
-def log_params(
-    op: str, log: Any, power: Any, mul: Any, add: Any, amin: Any, ref: Any, top_db: Any, top_db_scope: Any
-) -> Any:
-    """LogParams of a named logarithm: linear, ln, log10, log1p or db."""
-    params = _core.LogParams()
+LogConstants = tuple[float, float, float, float, float]
+
+
+def log_constants(
+    op: str, log: Any, power: Any, mul: Any, add: Any, amin: Any, ref: Any, top_db: Any
+) -> tuple[LogConstants | None, float]:
+    """A named logarithm (linear, ln, log10, log1p, db) as ``scale * ln(max(mul * v + add, floor)) + offset``.
+
+    Gives (scale, mul, add, floor, offset), or None for linear, and the clipping range. Plain Python, for tracers.
+    """
     names = ("linear", "ln", "log10", "log1p", "db")
     if log not in names:
         raise InvalidArgument(f"{op}: the output scale must be one of {sorted(names)}, got {log!r}")
-    params.top_scope = choice(op, "top_db_scope", top_db_scope, _core.TopScope)
+    top = math.inf
     if top_db is not None:
         if log == "linear":
             raise InvalidArgument(f"{op}: top_db must be None on a linear scale, got {top_db!r}")
-        params.top = number(op, "top_db", top_db)
-        if params.top < 0:
-            raise InvalidArgument(f"{op}: top_db must be >= 0, got {params.top}")
+        top = number(op, "top_db", top_db)
+        if top < 0:
+            raise InvalidArgument(f"{op}: top_db must be >= 0, got {top}")
     if log == "linear":
-        return params
-    params.enabled = True
-    params.mul = number(op, "mul", mul)
-    params.add = number(op, "add", add)
-    params.floor = number(op, "amin", amin)
+        return None, top
+    scale, offset = 1.0, 0.0
+    mul, add, floor = number(op, "mul", mul), number(op, "add", add), number(op, "amin", amin)
     reference = number(op, "ref", ref)
     if reference <= 0:
         raise InvalidArgument(f"{op}: ref must be > 0, got {reference}")
     if log == "log10":
-        params.scale = 1 / math.log(10)
+        scale = 1 / math.log(10)
     elif log == "log1p":
-        params.add += 1.0
-        params.floor = 0.0
+        add, floor = add + 1.0, 0.0
     elif log == "db":
         decibels = 20.0 if power == 1 else 10.0  # of an amplitude or of a power
-        params.scale = decibels / math.log(10)
-        if params.floor <= 0:
-            raise InvalidArgument(f"{op}: amin must be > 0, got {params.floor}")
-        params.offset = -decibels * math.log10(max(params.floor, reference))
-    if params.floor <= 0 and params.add <= 0:
-        raise InvalidArgument(f"{op}: amin must be > 0 where add is not, got {params.floor}")
+        scale = decibels / math.log(10)
+        if floor <= 0:
+            raise InvalidArgument(f"{op}: amin must be > 0, got {floor}")
+        offset = -decibels * math.log10(max(floor, reference))
+    if floor <= 0 and add <= 0:
+        raise InvalidArgument(f"{op}: amin must be > 0 where add is not, got {floor}")
+    return (scale, mul, add, floor, offset), top
+
+
+@lru_cache(maxsize=512, typed=True)
+def log_params(
+    op: str, log: Any, power: Any, mul: Any, add: Any, amin: Any, ref: Any, top_db: Any, top_db_scope: Any
+) -> Any:
+    """LogParams of a named logarithm."""
+    constants, top = log_constants(op, log, power, mul, add, amin, ref, top_db)
+    params = _core.LogParams()
+    params.top_scope = choice(op, "top_db_scope", top_db_scope, _core.TopScope)
+    params.top = top
+    if constants is not None:
+        params.enabled = True
+        params.scale, params.mul, params.add, params.floor, params.offset = constants
     return params
 
 

@@ -19,13 +19,13 @@ from typing import Any
 
 import melisma
 
-from ._bench import checks, report, rivals, speed
+from ._bench import checks, report, rivals, separator, speed, training
 from ._bench.rows import FAILED, MISSING, PASS, SHORT, WRONG, Case, Context, Row, cpus, machine
 from ._bench.timing import copy_bandwidth, settle_malloc
 
 __all__ = ["main", "run"]
 
-SUITES = ("cpu",)
+SUITES = ("cpu", "separator")
 
 
 def run(
@@ -35,13 +35,14 @@ def run(
     only: str | None = None,
     *,
     strict: bool = False,
+    audio: str | os.PathLike[str] | None = None,
 ) -> int:
     """Measure, print the table and return an exit code.
 
     Parameters
     ----------
     suite : str
-        "cpu", the only one so far.
+        "cpu": every operator; "separator": the transforms of music source separators on stereo audio at 44.1 kHz.
     quick : bool
         A quarter of a second a case and no case that takes gigabytes; the figures are rough.
     json_out : path, optional
@@ -50,6 +51,8 @@ def run(
         A regular expression, searched for in "group: name" of each case, regardless of case.
     strict : bool
         Count a missed target as a failure.
+    audio : path, optional
+        For "separator": a recording to take in place of installed ones or a made-up song.
 
     Returns
     -------
@@ -59,9 +62,10 @@ def run(
     Raises
     ------
     ValueError
-        If `suite` is unknown, `only` is not a regular expression or matches no case, or `json_out` has no folder.
+        If `suite` is unknown, `audio` is unreadable or not for it, `only` is not a regular expression or matches no case, or
+        `json_out` has no folder.
     """
-    chosen = _choose(suite, quick, only)
+    chosen = _choose(suite, quick, only, audio)
     if json_out is not None and not Path(json_out).absolute().parent.is_dir():
         raise ValueError(f"benchmark: json_out must lie in an existing folder, got {os.fspath(json_out)!r}")
     threads = melisma.get_num_threads()
@@ -77,18 +81,28 @@ def run(
     about = {"suite": suite, "quick": quick, "machine": found, "copy_gb_s": context.bandwidth / 1e9}
     if json_out is not None:
         report.write_json(json_out, rows, about)
-    report.print_table(rows, _heading(found, context))
+    if suite == "separator":
+        separator.print_table(rows, f"{_heading(found, context)}; {separator.source(audio)}")
+    else:
+        report.print_table(rows, _heading(found, context))
     return _finish(rows, strict)
 
 
-def _choose(suite: str, quick: bool, only: str | None) -> list[Case]:
+def _choose(suite: str, quick: bool, only: str | None, audio: str | os.PathLike[str] | None = None) -> list[Case]:
     if suite not in SUITES:
         raise ValueError(f"benchmark: suite must be one of {', '.join(SUITES)}, got {suite!r}")
+    if audio is not None:
+        if suite != "separator":
+            raise ValueError(f"benchmark: audio must be None for suite {suite!r}, got {os.fspath(audio)!r}")
+        separator.recording(1, os.fspath(audio))
     try:
         pattern = re.compile(only or "", re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"benchmark: only must be a regular expression, got {only!r} ({error})") from error
-    every = speed.cases() + speed.thread_cases(cpus()) + checks.cases()
+    if suite == "separator":
+        every = separator.cases(quick, audio)
+    else:
+        every = speed.cases() + training.cases() + speed.thread_cases(cpus()) + checks.cases()
     chosen = [case for case in every if not (quick and case.slow) and pattern.search(f"{case.group}: {case.name}")]
     if not chosen:
         names = "\n  ".join(f"{case.group}: {case.name}" for case in every)
@@ -128,11 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="rough figures in about a minute")
     parser.add_argument("--only", metavar="REGEX", help='only cases whose "group: name" matches')
     parser.add_argument("--json", metavar="FILE", help="also write every figure to FILE")
-    parser.add_argument("--suite", default="cpu", help="cpu, the only one so far")
+    parser.add_argument("--suite", default="cpu", help=" or ".join(SUITES))
+    parser.add_argument("--audio", metavar="FILE", help="a recording for the suite separator")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a target is missed")
     options = parser.parse_args(arguments)
     try:
-        return run(options.suite, options.quick, options.json, options.only, strict=options.strict)
+        return run(options.suite, options.quick, options.json, options.only, strict=options.strict, audio=options.audio)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

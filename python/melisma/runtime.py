@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import _core, _options, spectral
+from . import _core, _options, features, spectral
 from .errors import InvalidArgument, InvalidType
 
 
@@ -61,11 +61,15 @@ def explain(op: str, x: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         The operator's other arguments.
     """
     functions = {
-        name: getattr(spectral, name)
-        for name in ("stft", "istft", "spectrogram", "mel_spectrogram", "log_mel", "filtered_spectrogram")
+        "stft": spectral.stft,
+        "istft": spectral.istft,
+        "spectrogram": features.spectrogram,
+        "mel_spectrogram": features.mel_spectrogram,
+        "log_mel": features.log_mel,
+        "filtered_spectrogram": features.filtered_spectrogram,
     }
     if op not in functions:
         raise InvalidArgument(f"explain: op must be one of {sorted(functions)}, got {op!r}")
     asked = spectral.Explain()
-    functions[op](x, *args, out=asked, **kwargs)
+    functions[op](x, *args, out=asked, **kwargs)  # type: ignore[operator]
     return asked.result

@@ -10,7 +10,7 @@ namespace melisma {
 [[noreturn, gnu::format(printf, 2, 3)]] void fail_argument(const char* op, const char* format, ...);
 [[noreturn, gnu::format(printf, 2, 3)]] void fail_type(const char* op, const char* format, ...);
 
-// A result tensor must have exactly this shape and dtype.
-void check_result(const char* op, const Tensor& out, const Shape& shape, DType dtype);
+// A tensor whose shape and dtype the call determines must have exactly these; `argument` is its name.
+void check_result(const char* op, const Tensor& out, const Shape& shape, DType dtype, const char* argument = "out");
 
 }  // namespace melisma

@@ -13,10 +13,11 @@ std::string to_string(const Shape& shape) {
 
 }  // namespace
 
-void check_result(const char* op, const Tensor& out, const Shape& shape, DType dtype) {
-  if (out.dtype != dtype) fail_type(op, "out must be %s, got %s", dtype_name(dtype), dtype_name(out.dtype));
+void check_result(const char* op, const Tensor& out, const Shape& shape, DType dtype, const char* argument) {
+  if (out.dtype != dtype) fail_type(op, "%s must be %s, got %s", argument, dtype_name(dtype), dtype_name(out.dtype));
   if (out.shape != shape) {
-    fail_argument(op, "out must have the shape %s, got %s", to_string(shape).c_str(), to_string(out.shape).c_str());
+    fail_argument(op, "%s must have the shape %s, got %s", argument, to_string(shape).c_str(),
+                  to_string(out.shape).c_str());
   }
 }
 

@@ -85,6 +85,7 @@ std::vector<CallCount> call_counts() {
     if (op != nullptr && calls > 0) joined[{op, slot.kernel, slot.reason}] += calls;
   }
   std::vector<CallCount> counts;
+  counts.reserve(joined.size());
   for (const auto& [key, calls] : joined) {
     counts.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), calls});
   }

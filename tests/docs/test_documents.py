@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/pytorch.md"]
 # These take minutes and have tests of their own; here only their options are checked.
 LONG_COMMANDS = {"benchmark", "self-test"}
 
@@ -30,9 +30,12 @@ def shell_lines(document: str) -> list[list[str]]:
     return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
 
 
-@pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
-def test_python_block(number: int, tmp_path: Path) -> None:
-    source = blocks("README.md", "python")[number]
+PYTHON_BLOCKS = [(document, number) for document in DOCUMENTS for number in range(len(blocks(document, "python")))]
+
+
+@pytest.mark.parametrize(("document", "number"), PYTHON_BLOCKS)
+def test_python_block(document: str, number: int, tmp_path: Path) -> None:
+    source = blocks(document, "python")[number]
     if "import torch" in source:
         pytest.importorskip("torch")
     subprocess.run([sys.executable, "-c", source], check=True, cwd=tmp_path, timeout=120)

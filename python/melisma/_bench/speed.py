@@ -43,7 +43,8 @@ class Contest:
     floor_bytes: int  # input and result, each moved once
 
 
-def _contest_case(group: str, name: str, prepare: Callable[[], Contest], *, slow: bool = False) -> Case:
+def contest_case(group: str, name: str, prepare: Callable[[], Contest], *, slow: bool = False) -> Case:
+    """Return the case that times a contest."""
     return Case(group, name, lambda context: _measure(group, name, prepare(), context), slow)
 
 
@@ -104,7 +105,8 @@ def _difference(ours: Any, rival: Rival) -> float:
 # --- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def _noise(*shape: int) -> Any:
+def noise(*shape: int) -> Any:
+    """Return standard normal float32 values, the same each time."""
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
@@ -135,7 +137,7 @@ def _stft_bytes(x: Any, n_fft: int, hop: int) -> int:
 
 
 def _stft(batch: int, samples: int, n_fft: int, hop: int, target: float | None) -> Contest:
-    x, window = _as_torch(_noise(batch, samples)), _as_torch(hann(n_fft))
+    x, window = _as_torch(noise(batch, samples)), _as_torch(hann(n_fft))
     return Contest(
         lambda: melisma.stft(x, n_fft, hop, window=window),
         [Rival("torch.stft", _with_torch(lambda: rivals.torch_stft(x, n_fft, hop, window)), target)],
@@ -145,7 +147,7 @@ def _stft(batch: int, samples: int, n_fft: int, hop: int, target: float | None) 
 
 def _stft_numpy(batch: int, samples: int, n_fft: int, hop: int, target: float | None) -> Contest:
     """As _stft, but melisma gets NumPy arrays, as a user without torch calls it."""
-    x, window = _noise(batch, samples), hann(n_fft)
+    x, window = noise(batch, samples), hann(n_fft)
     torch_x, torch_window = _as_torch(x), _as_torch(window)
     return Contest(
         lambda: melisma.stft(x, n_fft, hop, window=window),
@@ -155,7 +157,7 @@ def _stft_numpy(batch: int, samples: int, n_fft: int, hop: int, target: float | 
 
 
 def _istft(batch: int, samples: int, n_fft: int, hop: int, target: float | None) -> Contest:
-    x, window = _as_torch(_noise(batch, samples)), _as_torch(hann(n_fft))
+    x, window = _as_torch(noise(batch, samples)), _as_torch(hann(n_fft))
     spec = melisma.stft(x, n_fft, hop, window=window)
     return Contest(
         lambda: melisma.istft(spec, n_fft, hop, window=window, length=samples),
@@ -165,7 +167,7 @@ def _istft(batch: int, samples: int, n_fft: int, hop: int, target: float | None)
 
 
 def _mel(batch: int, samples: int, rate: int, n_fft: int, hop: int, n_mels: int, target: float | None) -> Contest:
-    x, window = _as_torch(_noise(batch, samples)), _as_torch(hann(n_fft))
+    x, window = _as_torch(noise(batch, samples)), _as_torch(hann(n_fft))
     fbanks = _as_torch(np.asarray(melisma.melscale_fbanks(n_fft // 2 + 1, 0.0, rate / 2, n_mels, rate)))
     return Contest(
         lambda: melisma.mel_spectrogram(x, sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels),
@@ -175,7 +177,7 @@ def _mel(batch: int, samples: int, rate: int, n_fft: int, hop: int, n_mels: int,
 
 
 def _log_mel(batch: int, samples: int, rate: int, n_fft: int, hop: int, n_mels: int) -> Contest:
-    x, window = _as_torch(_noise(batch, samples)), _as_torch(hann(n_fft))
+    x, window = _as_torch(noise(batch, samples)), _as_torch(hann(n_fft))
     fbanks = _as_torch(np.asarray(melisma.melscale_fbanks(n_fft // 2 + 1, 0.0, rate / 2, n_mels, rate)))
     return Contest(
         lambda: melisma.log_mel(
@@ -188,7 +190,7 @@ def _log_mel(batch: int, samples: int, rate: int, n_fft: int, hop: int, n_mels: 
 
 
 def _spectrogram(batch: int, samples: int, n_fft: int, hop: int) -> Contest:
-    x, window = _as_torch(_noise(batch, samples)), _as_torch(hann(n_fft))
+    x, window = _as_torch(noise(batch, samples)), _as_torch(hann(n_fft))
     return Contest(
         lambda: melisma.spectrogram(x, n_fft=n_fft, hop_length=hop),
         [Rival("torchaudio's ops", _with_torch(lambda: rivals.torch_spectrogram(x, n_fft, hop, window)))],
@@ -199,7 +201,7 @@ def _spectrogram(batch: int, samples: int, n_fft: int, hop: int) -> Contest:
 def _log_filtered(signals: int, seconds: int, target: float | None, float32: bool) -> Contest:
     rate, frame_size, hop = 44100, 2048, 441
     samples = seconds * rate
-    x = _as_torch(_noise(signals, samples))
+    x = _as_torch(noise(signals, samples))
     window = _as_torch(np.hanning(frame_size).astype(np.float32))
     filterbank = np.ascontiguousarray(melisma.log_filterbank(frame_size // 2, rate))
     dense = _as_torch(filterbank)
@@ -228,7 +230,7 @@ def _log_filtered(signals: int, seconds: int, target: float | None, float32: boo
 
 
 def _librosa_stft(samples: int, n_fft: int, hop: int) -> Contest:
-    x, window = _noise(samples), hann(n_fft)
+    x, window = noise(samples), hann(n_fft)
     scipy_call = None if rivals.scipy_signal is None else functools.partial(rivals.scipy_stft(n_fft, hop, window), x)
     return Contest(
         lambda: melisma.stft(x, n_fft, hop, window=window),
@@ -242,7 +244,7 @@ def _librosa_stft(samples: int, n_fft: int, hop: int) -> Contest:
 
 def _librosa_istft(samples: int, n_fft: int, hop: int) -> Contest:
     window = hann(n_fft)
-    spec = melisma.stft(_noise(samples), n_fft, hop, window=window)
+    spec = melisma.stft(noise(samples), n_fft, hop, window=window)
     return Contest(
         lambda: melisma.istft(spec, n_fft, hop, window=window, length=samples),
         [Rival("librosa.istft",
@@ -252,7 +254,7 @@ def _librosa_istft(samples: int, n_fft: int, hop: int) -> Contest:
 
 
 def _librosa_mel(samples: int, rate: int, n_fft: int, hop: int, n_mels: int, target: float | None) -> Contest:
-    x = _noise(samples)
+    x = noise(samples)
     return Contest(
         lambda: melisma.mel_spectrogram(
             x, sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels, mel_scale="slaney", norm="slaney",
@@ -289,31 +291,31 @@ def cases() -> list[Case]:
     for op, make, which in (("stft", _stft, 4), ("istft", _istft, 5)):
         for size in SMALL + LARGE:
             prepare = functools.partial(make, *size[:4], size[which])
-            found.append(_contest_case(op, f"{op} {size_name(*size[:4])}", prepare, slow=size in LARGE[2:]))
+            found.append(contest_case(op, f"{op} {size_name(*size[:4])}", prepare, slow=size in LARGE[2:]))
     seconds = 195
     found += [
-        _contest_case("spectrogram", "spectrogram 4x160k n 1024 hop 256", lambda: _spectrogram(4, 160_000, 1024, 256)),
-        _contest_case("mel", "mel 32x480k n 400 hop 160, 80 mels",
+        contest_case("spectrogram", "spectrogram 4x160k n 1024 hop 256", lambda: _spectrogram(4, 160_000, 1024, 256)),
+        contest_case("mel", "mel 32x480k n 400 hop 160, 80 mels",
                       lambda: _mel(32, 480_000, 16_000, 400, 160, 80, 30.0)),
-        _contest_case("mel", "mel 4x480k n 2048 hop 240, 128 mels",
+        contest_case("mel", "mel 4x480k n 2048 hop 240, 128 mels",
                       lambda: _mel(4, 480_000, 24_000, 2048, 240, 128, 15.0)),
-        _contest_case("mel", "log-mel dB, top 80, 32x480k n 400 hop 160, 80 mels",
+        contest_case("mel", "log-mel dB, top 80, 32x480k n 400 hop 160, 80 mels",
                       lambda: _log_mel(32, 480_000, 16_000, 400, 160, 80)),
-        _contest_case("log-filtered", f"log-filtered 4x{seconds} s at 44.1 kHz, 2048, 100 fps, 81 bands",
+        contest_case("log-filtered", f"log-filtered 4x{seconds} s at 44.1 kHz, 2048, 100 fps, 81 bands",
                       lambda: _log_filtered(4, seconds, 20.0, float32=True), slow=True),
-        _contest_case("log-filtered", f"the same as compat.madmom computes it, in float64, 4x{seconds} s",
+        contest_case("log-filtered", f"the same as compat.madmom computes it, in float64, 4x{seconds} s",
                       lambda: _log_filtered(4, seconds, None, float32=False), slow=True),
-        _contest_case("librosa", "mel 180 s at 22.05 kHz n 2048 hop 512, 128 mels",
+        contest_case("librosa", "mel 180 s at 22.05 kHz n 2048 hop 512, 128 mels",
                       lambda: _librosa_mel(180 * 22_050, 22_050, 2048, 512, 128, 10.0)),
-        _contest_case("librosa", "stft 180 s at 22.05 kHz n 2048 hop 512",
+        contest_case("librosa", "stft 180 s at 22.05 kHz n 2048 hop 512",
                       lambda: _librosa_stft(180 * 22_050, 2048, 512)),
-        _contest_case("librosa", "istft 180 s at 22.05 kHz n 2048 hop 512",
+        contest_case("librosa", "istft 180 s at 22.05 kHz n 2048 hop 512",
                       lambda: _librosa_istft(180 * 22_050, 2048, 512)),
-        _contest_case("small call", "stft 1x16000 n 512 hop 128, torch tensors",
+        contest_case("small call", "stft 1x16000 n 512 hop 128, torch tensors",
                       lambda: _stft(1, 16_000, 512, 128, 2.5)),
-        _contest_case("small call", "stft 1x16000 n 512 hop 128, NumPy arrays",
+        contest_case("small call", "stft 1x16000 n 512 hop 128, NumPy arrays",
                       lambda: _stft_numpy(1, 16_000, 512, 128, 2.5)),
-        _contest_case("small call", "istft 1x16000 n 512 hop 128, torch tensors",
+        contest_case("small call", "istft 1x16000 n 512 hop 128, torch tensors",
                       lambda: _istft(1, 16_000, 512, 128, None)),
     ]  # fmt: skip
     return found

@@ -54,7 +54,7 @@ class AudioFile:
         self._sound.close()
 
 
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
+class _Sequential(soundfile.SoundFile):
     """Reads on without seeking: a FLAC stream of unknown length fails at libsndfile's seek after its last block."""
 
     def seekable(self) -> bool:

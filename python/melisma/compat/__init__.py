@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-_PROJECTS = ("madmom",)
+_PROJECTS = ("madmom", "mps_spectro")
 
 
 def __getattr__(name: str) -> Any:

@@ -70,6 +70,71 @@ TEST_P(ElementwiseTest, Logarithms) {
   check_logarithms<double>(2.3e-16);
 }
 
+template <typename T>
+void check_power_slopes(double eps) {
+  for (const std::size_t count : {1u, 3u, 8u, 17u, 1000u}) {
+    for (const double power : {0.3, 1.0, 1.5, 3.0}) {
+      const std::vector<T> squares = spread<T>(count, -12.0, 12.0);
+      std::vector<T> got = squares;
+      power_slopes(got.data(), static_cast<std::int64_t>(count), power);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double want = std::pow(static_cast<double>(squares[i]), (power - 2.0) / 2.0);
+        ASSERT_NEAR(static_cast<double>(got[i]), want, power_error(eps, want) * want) << squares[i] << ", " << power;
+      }
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, SlopesOfPowers) {
+  check_power_slopes<float>(1.2e-7);
+  check_power_slopes<double>(2.3e-16);
+}
+
+template <typename T>
+void check_logarithm_slopes(double eps) {
+  for (const std::size_t count : {1u, 3u, 8u, 17u, 1000u}) {
+    for (const double add : {0.0, 1.0, -1.0}) {
+      const LogParams log{.enabled = true, .scale = 4.0, .mul = 3.0, .add = add, .floor = 0.3, .offset = 5.0};
+      const std::vector<T> values = spread<T>(count, -15.0, 15.0);
+      std::vector<T> got(count, T{0.5});
+      logarithm_backward(values.data(), got.data(), static_cast<std::int64_t>(count), log);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double inner = 3.0 * static_cast<double>(values[i]) + add;
+        const double want = inner > 0.3 ? 0.5 * 4.0 * 3.0 / inner : 0.0;
+        ASSERT_NEAR(static_cast<double>(got[i]), want, elementwise_error(eps) * want * (1.0 + std::abs(add / inner)))
+            << values[i];
+      }
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, SlopesOfLogarithms) {
+  check_logarithm_slopes<float>(1.2e-7);
+  check_logarithm_slopes<double>(2.3e-16);
+}
+
+TEST_P(ElementwiseTest, SlopesOfSpecialValues) {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const double power : {0.3, 1.0, 1.5, 3.0}) {
+    std::vector<float> values = {0.0f, 1e-45f, 1e-39f, 1e-37f, 1.0f, nan, infinity};
+    power_slopes(values.data(), 7, power);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(values[i], 0.0f) << power;
+    EXPECT_TRUE(values[3] > 0.0f && std::isfinite(values[3])) << power;
+    EXPECT_EQ(values[4], 1.0f) << power;
+    EXPECT_TRUE(std::isnan(values[5])) << power;
+    EXPECT_EQ(values[6], power < 2 ? 0.0f : infinity) << power;
+  }
+  const std::vector<float> bands = {0.0f, 1e-10f, 2e-10f, nan, infinity, -1.0f};
+  std::vector<float> grad(6, 2.0f);
+  logarithm_backward(bands.data(), grad.data(), 6, {.enabled = true, .floor = static_cast<double>(1e-10f)});
+  EXPECT_EQ(grad[0], 0.0f);
+  EXPECT_EQ(grad[1], 0.0f) << "at the floor";
+  EXPECT_FLOAT_EQ(grad[2], 1e10f);
+  EXPECT_TRUE(std::isnan(grad[3])) << "a NaN must not be taken for the floor";
+  EXPECT_EQ(grad[4], 0.0f);
+  EXPECT_EQ(grad[5], 0.0f);
+}
+
 TEST_P(ElementwiseTest, SpecialValues) {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> values = {0.0f, infinity, nan, 1.0f, 1e-45f};
@@ -78,6 +143,18 @@ TEST_P(ElementwiseTest, SpecialValues) {
   EXPECT_EQ(values[1], infinity);
   EXPECT_TRUE(std::isnan(values[2]));
   EXPECT_EQ(values[3], 1.0f);
+  for (const double power : {0.3, 1.5, 3.0}) {
+    values = {0.0f, infinity, nan, 1.0f, 1e38f};
+    power_of_squares(values.data(), 5, power);
+    EXPECT_EQ(values[0], 0.0f) << power;
+    EXPECT_EQ(values[1], infinity) << power;
+    EXPECT_TRUE(std::isnan(values[2])) << power;
+    EXPECT_EQ(values[3], 1.0f) << power;
+    EXPECT_EQ(std::isinf(values[4]), power == 3.0) << power;
+  }
+  double large = 1e300;
+  power_of_squares(&large, 1, 3.0);
+  EXPECT_EQ(large, std::numeric_limits<double>::infinity());
   values = {0.0f, infinity, nan, 1.0f};
   logarithm(values.data(), 4, {.enabled = true, .floor = 1e-10});
   EXPECT_NEAR(values[0], std::log(1e-10), 1e-5);
@@ -101,6 +178,17 @@ TEST_P(ElementwiseTest, EveryLaneAndTailAgree) {
       ASSERT_EQ(one, whole[i]) << i;
       logarithm(&one, 1, log);
       ASSERT_EQ(one, logs[i]) << i;
+    }
+    std::vector<float> slopes = values, grads = values;
+    power_slopes(slopes.data(), 61, power);
+    logarithm_backward(values.data(), grads.data(), 61, log);
+    for (std::size_t i = 0; i < 61; ++i) {
+      float one = values[i];
+      power_slopes(&one, 1, power);
+      ASSERT_EQ(one, slopes[i]) << i;
+      one = values[i];
+      logarithm_backward(&values[i], &one, 1, log);
+      ASSERT_EQ(one, grads[i]) << i;
     }
   }
 }

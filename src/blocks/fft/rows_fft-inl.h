@@ -44,11 +44,12 @@ const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work);
 
 // From the n + 1 bins of 2 n real samples (interleaved complex; imaginary parts of the first and last bin ignored) to
 // the packed spectrum, real and imaginary parts swapped: rows_fft then gives 2 n times the samples, odd ones in the
-// real parts, even ones in the imaginary parts.
-void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z,
+// real parts, even ones in the imaginary parts. edge_bins: a factor on the first and last bin. next: from this spectrum
+// to the one read after it.
+void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float edge_bins, float* z,
                 std::int64_t next);
-void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z,
-                std::int64_t next);
+void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double edge_bins,
+                double* z, std::int64_t next);
 
 // The bins of 2 n real samples from their packed transform (times two: the window carries the half). Calls
 // sink.template full<false>(k, re, im) with bins k .. k + L - 1 and full<true>(k, re, im) with the same bins in reverse

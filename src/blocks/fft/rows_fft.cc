@@ -210,8 +210,8 @@ const T* fft_split(const RowsPlan<T>& plan, T* z, T* work) {
 }
 
 template <typename T>
-void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRICT spectrum, T* HWY_RESTRICT z,
-           std::int64_t next) {
+void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRICT spectrum, T edge_bins,
+           T* HWY_RESTRICT z, std::int64_t next) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::int64_t L = static_cast<std::int64_t>(hn::MaxLanes(d));
@@ -248,6 +248,10 @@ void merge(const RealTwiddles<T>& twiddles, std::int64_t n, const T* HWY_RESTRIC
     hn::StoreU(hn::Reverse(d, hn::Sub(even_r, tr)), d, re + mirror);
     hn::StoreU(hn::Reverse(d, hn::Sub(ti, even_i)), d, im + mirror);
   }
+  if (edge_bins != T{1}) {  // values k = 0 again, whose twiddle is one
+    re[0] = edge_bins * (spectrum[0] + spectrum[2 * n]);
+    im[0] = edge_bins * (spectrum[0] - spectrum[2 * n]);
+  }
   re[half] = 2 * spectrum[2 * half];
   im[half] = -2 * spectrum[2 * half + 1];
 }
@@ -262,13 +266,13 @@ void rows_fft_real(const RowsPlan<double>& plan, const double* frame, const doub
 }
 const float* rows_fft(const RowsPlan<float>& plan, float* z, float* work) { return fft_split(plan, z, work); }
 const double* rows_fft(const RowsPlan<double>& plan, double* z, double* work) { return fft_split(plan, z, work); }
-void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float* z,
+void rows_merge(const RealTwiddles<float>& twiddles, std::int64_t n, const float* spectrum, float edge_bins, float* z,
                 std::int64_t next) {
-  merge(twiddles, n, spectrum, z, next);
+  merge(twiddles, n, spectrum, edge_bins, z, next);
 }
-void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double* z,
-                std::int64_t next) {
-  merge(twiddles, n, spectrum, z, next);
+void rows_merge(const RealTwiddles<double>& twiddles, std::int64_t n, const double* spectrum, double edge_bins,
+                double* z, std::int64_t next) {
+  merge(twiddles, n, spectrum, edge_bins, z, next);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "blocks/filterbank/bank_by_bin.h"
 #include "testing/array.h"
 #include "testing/fixtures.h"
 
@@ -35,6 +36,28 @@ TEST(FilterBank, DenseAndBandedAreTheSame) {
     const Array back = dense(bank);
     for (std::int64_t i = 0; i < weights.numel(); ++i) EXPECT_EQ(back.get(i), weights.get(i)) << i;
   }
+}
+
+TEST(FilterBank, ByBinIsTheTranspose) {
+  Array weights = Array(DType::kFloat64, {20, 7}).randomize(5);
+  for (std::int64_t i = 0; i < weights.numel(); ++i) {
+    if (i % 4 == 0 || i % 7 == 3) weights.set(i, 0.0);
+  }
+  const FilterBank bank(weights);
+  const BankByBin<double> by_bin(bank);
+  ASSERT_EQ(by_bin.first.size(), 21u);
+  std::size_t at = 0;
+  for (std::int64_t i = 0; i < weights.numel(); ++i) {
+    if (i % 7 == 0) {
+      EXPECT_EQ(by_bin.first[static_cast<std::size_t>(i / 7)], static_cast<std::int64_t>(at));
+    }
+    if (weights.get(i) == 0.0) continue;
+    ASSERT_LT(at, by_bin.entries.size());
+    EXPECT_EQ(by_bin.entries[at].band, i % 7);
+    EXPECT_EQ(by_bin.entries[at++].weight, weights.get(i).real());
+  }
+  EXPECT_EQ(by_bin.first[20], static_cast<std::int64_t>(at));
+  EXPECT_EQ(by_bin.entries.size(), at);
 }
 
 TEST(FilterBank, MelTriangles) {

@@ -156,14 +156,19 @@ class RowsSpectrum {
   AlignedVector<C> window_;
 };
 
-// The inverse of LanesSpectrum without window: from spectra to frames times n_fft.
+// The inverse of LanesSpectrum without window: from spectra to frames times n_fft. edge_bins is a factor on what is its
+// own mirror in a real signal's spectrum, DC and (even n_fft) Nyquist: with 2 the frames are twice the adjoint of the
+// one-sided transform, in which every bin counts once.
 template <typename C>
 class LanesInverse {
  public:
   static constexpr std::int64_t kLanes = LanesSpectrum<C>::kLanes;
 
-  LanesInverse(std::int64_t n_fft, bool complex_result)
-      : n_fft_(n_fft), complex_result_(complex_result), packed_(!complex_result && n_fft % 2 == 0) {
+  LanesInverse(std::int64_t n_fft, bool complex_result, double edge_bins = 1.0)
+      : n_fft_(n_fft),
+        complex_result_(complex_result),
+        packed_(!complex_result && n_fft % 2 == 0),
+        edge_bins_(static_cast<C>(edge_bins)) {
     n_ = packed_ ? n_fft / 2 : n_fft;
     if (packed_) twiddles_ = real_twiddles<C>(n_fft);
     ones_.resize(static_cast<std::size_t>(2 * n_fft + 2 + kLanes), C{1});
@@ -177,19 +182,24 @@ class LanesInverse {
   std::int64_t bins() const { return complex_result_ ? n_fft_ : n_fft_ / 2 + 1; }
   std::int64_t width() const { return complex_result_ ? 2 : 1; }
 
-  // Values of C that run() works in.
-  std::int64_t values() const {
-    return (bins() + n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes + n_fft_ * width() * kLanes;
+  // Values of C that run_lanes() works in, and run().
+  std::int64_t lanes_values() const {
+    return (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * kLanes + n_fft_ * width() * kLanes;
   }
+  std::int64_t values() const { return bins() * 2 * kLanes + lanes_values(); }
 
   // spectra: L rows of bins() interleaved complex values; frames: `count` rows of n_fft (complex: pairs).
   void run(const C* const* spectra, C* scratch, C* const* frames, std::int64_t count, Ahead ahead) const {
+    lanes_load(spectra, ones_.data(), 2 * bins(), 1, scratch, ahead);
+    run_lanes(scratch, scratch + bins() * 2 * kLanes, frames, count);
+  }
+
+  // From spectra x one to a lane, [bins()][2][L].
+  void run_lanes(const C* x, C* scratch, C* const* frames, std::int64_t count) const {
     const hn::ScalableTag<C> d;
     constexpr std::int64_t L = kLanes;
-    C* x = scratch;
-    C* z = x + bins() * 2 * L;
+    C* z = scratch;
     C* time = z + (n_ + (bluestein_ ? 2 * bluestein_->convolution->n : 0)) * 2 * L;
-    lanes_load(spectra, ones_.data(), 2 * bins(), 1, x, ahead);
     merge(x, z);
     const std::int32_t* position = nullptr;
     if constexpr (std::is_same_v<C, double>) {
@@ -226,7 +236,8 @@ class LanesInverse {
       for (std::int64_t k = 0; k < n_; ++k) put(k, hn::Load(d, x + k * 2 * L), hn::Load(d, x + k * 2 * L + L));
       return;
     }
-    const V dc = hn::Load(d, x);  // imaginary parts of DC and Nyquist are ignored
+    const V edge = hn::Set(d, edge_bins_);
+    const V dc = hn::Mul(edge, hn::Load(d, x));  // imaginary parts of DC and Nyquist are ignored
     if (!packed_) {
       put(0, dc, hn::Zero(d));
       for (std::int64_t k = 1; k <= n_ / 2; ++k) {
@@ -236,7 +247,7 @@ class LanesInverse {
       }
       return;
     }
-    const V nyquist = hn::Load(d, x + n_ * 2 * L);
+    const V nyquist = hn::Mul(edge, hn::Load(d, x + n_ * 2 * L));
     put(0, hn::Add(dc, nyquist), hn::Sub(dc, nyquist));
     for (std::int64_t k = 1; 2 * k <= n_; ++k) {
       const C* a = x + k * 2 * L;
@@ -255,18 +266,20 @@ class LanesInverse {
 
   std::int64_t n_fft_, n_ = 0;
   bool complex_result_, packed_;
+  C edge_bins_;
   std::shared_ptr<const FftPlan<C>> fft_;
   std::shared_ptr<const BluesteinPlan<double>> bluestein_;
   std::shared_ptr<const RealTwiddles<C>> twiddles_;
   AlignedVector<C> ones_;
 };
 
-// The inverse of RowsSpectrum without window.
+// The inverse of RowsSpectrum without window. edge_bins as in LanesInverse.
 template <typename C>
 class RowsInverse {
  public:
-  explicit RowsInverse(std::int64_t n_fft)
+  explicit RowsInverse(std::int64_t n_fft, double edge_bins = 1.0)
       : n_(n_fft / 2),
+        edge_bins_(static_cast<C>(edge_bins)),
         plan_(rows_plan<C>(n_, static_cast<int>(hn::MaxLanes(hn::ScalableTag<C>())))),
         twiddles_(real_twiddles<C>(n_fft)) {}
 
@@ -276,13 +289,14 @@ class RowsInverse {
   // even() further on.
   // next: from this spectrum to the one read after it, asked for meanwhile.
   const C* frame(const C* spectrum, C* z, C* work, std::int64_t next) const {
-    rows_merge(*twiddles_, n_, spectrum, z, next);
+    rows_merge(*twiddles_, n_, spectrum, edge_bins_, z, next);
     return rows_fft(*plan_, z, work);
   }
   std::int64_t even() const { return rows_stride(n_); }
 
  private:
   std::int64_t n_;
+  C edge_bins_;
   std::shared_ptr<const RowsPlan<C>> plan_;
   std::shared_ptr<const RealTwiddles<C>> twiddles_;
 };

@@ -18,6 +18,7 @@
 #include "hwy/foreach_target.h"
 #include "runtime/cpu/highway.h"
 // clang-format on
+#include "blocks/filterbank/filter_bank-inl.h"
 #include "blocks/spectrum/spectrum-inl.h"
 #include "blocks/spectrum/store-inl.h"
 
@@ -31,36 +32,6 @@ using filtered_spectrogram_tuning::kFramesPerTask;
 template <typename Out>
 Out* out_frame(const FilteredSpectrogramJob& job, std::int64_t item, std::int64_t frame) {
   return static_cast<Out*>(job.out.data) + item_offset(job.out, 2, item) + frame * job.frame_stride;
-}
-
-template <typename C>
-const C* weights(const FilterBank& bank) {
-  if constexpr (std::is_same_v<C, float>) {
-    return bank.weights_f32().data();
-  } else {
-    return bank.weights().data();
-  }
-}
-
-// result[b] = sum_k weight[b][k] v[k], vectors over frames. Two partial sums hide the latency of the additions.
-template <typename C>
-HWY_INLINE void apply_bank(const FilterBank& bank, const C* HWY_RESTRICT v, C* HWY_RESTRICT result) {
-  const hn::ScalableTag<C> d;
-  constexpr std::int64_t L = LanesSpectrum<C>::kLanes;
-  const C* HWY_RESTRICT all = weights<C>(bank);
-  for (const FilterBank::Band& band : bank.band()) {
-    const C* HWY_RESTRICT w = all + band.offset;
-    const C* HWY_RESTRICT p = v + band.first_bin * L;
-    auto even = hn::Zero(d), odd = hn::Zero(d);
-    std::int64_t k = 0;
-    for (; k + 2 <= band.count; k += 2) {
-      even = hn::MulAdd(hn::Set(d, w[k]), hn::Load(d, p + k * L), even);
-      odd = hn::MulAdd(hn::Set(d, w[k + 1]), hn::Load(d, p + (k + 1) * L), odd);
-    }
-    if (k < band.count) even = hn::MulAdd(hn::Set(d, w[k]), hn::Load(d, p + k * L), even);
-    hn::Store(hn::Add(even, odd), d, result);
-    result += L;
-  }
 }
 
 // The largest value of the batch's first `frames` lanes; NaN is passed over.
@@ -107,12 +78,12 @@ void run(const FilteredSpectrogramJob& job, std::vector<double>* maxima) {
   });
 }
 
-// The same for one frame: bins along the lanes.
+// apply_bank for one frame: bins along the lanes.
 template <typename C>
 HWY_INLINE void apply_bank_to_row(const FilterBank& bank, const C* HWY_RESTRICT v, C* HWY_RESTRICT result) {
   const hn::ScalableTag<C> d;
   const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const C* HWY_RESTRICT all = weights<C>(bank);
+  const C* HWY_RESTRICT all = bank_weights<C>(bank);
   for (const FilterBank::Band& band : bank.band()) {
     const C* HWY_RESTRICT w = all + band.offset;
     const C* HWY_RESTRICT p = v + band.first_bin;

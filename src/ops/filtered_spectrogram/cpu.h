@@ -5,6 +5,7 @@
 
 #include "blocks/framing/framing.h"
 #include "melisma/filtered_spectrogram.h"
+#include "ops/spectrogram/cpu.h"
 
 namespace melisma {
 
@@ -20,7 +21,15 @@ struct FilteredSpectrogramJob {
   std::vector<double> window;  // [n_fft], scaled
 };
 
+struct FilteredSpectrogramBackwardJob {
+  SpectrogramBackwardJob spectrogram;
+  const FilterBank& bank;
+  LogParams log;
+  bool float64;  // compute in it
+};
+
 void filtered_spectrogram_cpu(const FilteredSpectrogramJob& job);
+void filtered_spectrogram_backward_cpu(const FilteredSpectrogramBackwardJob& job);
 Explanation filtered_spectrogram_cpu_kernel(std::int64_t n_fft, bool float64);
 
 }  // namespace melisma

@@ -12,39 +12,39 @@ namespace {
 
 constexpr const char* kOp = "filtered_spectrogram";
 
-void check_log(const LogParams& log) {
+void check_log(const LogParams& log, const char* op) {
   for (double value : {log.scale, log.mul, log.add, log.floor, log.offset, log.post_mul, log.post_add}) {
-    if (!std::isfinite(value)) fail_argument(kOp, "the logarithm's constants must be finite, got %g", value);
+    if (!std::isfinite(value)) fail_argument(op, "the logarithm's constants must be finite, got %g", value);
   }
-  if (!(log.top >= 0)) fail_argument(kOp, "top_db must be >= 0, got %g", log.top);
+  if (!(log.top >= 0)) fail_argument(op, "top_db must be >= 0, got %g", log.top);
   if (!log.enabled) return;
-  if (log.floor < 0) fail_argument(kOp, "amin must be >= 0, got %g", log.floor);
+  if (log.floor < 0) fail_argument(op, "amin must be >= 0, got %g", log.floor);
   if (!(log.floor > 0) && !(log.add > 0)) {
-    fail_argument(kOp, "amin must be > 0 where add is not, got amin = %g, add = %g", log.floor, log.add);
+    fail_argument(op, "amin must be > 0 where add is not, got amin = %g, add = %g", log.floor, log.add);
   }
 }
 
 }  // namespace
 
 SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
-                                           const FilteredSpectrogramParams& params) {
-  const SpectrogramCall call = check_spectrogram(x, params.spectrogram, kOp);
+                                           const FilteredSpectrogramParams& params, const char* op) {
+  const SpectrogramCall call = check_spectrogram(x, params.spectrogram, op);
   if (bank.bins() != call.bins) {
-    fail_argument(kOp, "filterbank must have %" PRId64 " bins for n_fft = %" PRId64 ", got %" PRId64, call.bins,
+    fail_argument(op, "filterbank must have %" PRId64 " bins for n_fft = %" PRId64 ", got %" PRId64, call.bins,
                   call.framing.n_fft, bank.bins());
   }
-  check_log(params.log);
+  check_log(params.log, op);
   return call;
 }
 
 Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
-  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
   return spectrogram_result_shape(x, bank.bands(), call.framing.frames, params.spectrogram.layout, kOp);
 }
 
 void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
                           const FilteredSpectrogramParams& params, const Tensor& out) {
-  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
   const Shape shape = filtered_spectrogram_shape(x, bank, params);
   check_result(kOp, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
   const bool frame_major = params.spectrogram.layout == Layout::kFrameMajor;
@@ -63,7 +63,7 @@ void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBan
 
 Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
                                          const FilteredSpectrogramParams& params) {
-  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params);
+  const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
   return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result || params.float64);
 }
 

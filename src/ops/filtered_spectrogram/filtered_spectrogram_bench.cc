@@ -24,6 +24,23 @@ void run_filtered(benchmark::State& state, const Size& size, const FilterBank& b
   report(state, x.shape.numel() * 4 + shape.numel() * 4, frames, size.n_fft);
 }
 
+void run_filtered_backward(benchmark::State& state, const Size& size, const FilterBank& bank,
+                           const FilteredSpectrogramParams& params) {
+  std::vector<float> samples = noise(size.batch * size.samples);
+  const Tensor x(samples.data(), DType::kFloat32, {size.batch, size.samples});
+  const Hann window(size.n_fft);
+  const Shape shape = filtered_spectrogram_shape(x, bank, params);
+  std::vector<float> grads = noise(shape.numel());
+  const Tensor grad = frame_major(Tensor(grads.data(), DType::kFloat32, shape));
+  for (auto _ : state) {
+    const FreshResult result(DType::kFloat32, x.shape);
+    filtered_spectrogram_backward(x, grad, &window.tensor, bank, params, result.tensor());
+    benchmark::ClobberMemory();
+  }
+  const std::int64_t frames = shape.numel() / bank.bands();
+  report(state, 2 * x.shape.numel() * 4 + shape.numel() * 4, 2 * frames, size.n_fft);
+}
+
 void mel_sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"batch", "samples", "n_fft", "hop", "threads", "mels", "rate"});
   for (const int threads : {1, 2}) {
@@ -34,6 +51,7 @@ void mel_sizes(benchmark::internal::Benchmark* bench) {
   bench->Unit(benchmark::kMicrosecond)->UseRealTime();
 }
 
+template <bool kBackward = false>
 void run_mel(benchmark::State& state, const LogParams& log) {
   const Size size(state);
   MelParams mel;
@@ -42,11 +60,25 @@ void run_mel(benchmark::State& state, const LogParams& log) {
   FilteredSpectrogramParams params;
   params.spectrogram.frames = size.frames();
   params.log = log;
-  run_filtered(state, size, FilterBank::mel(size.n_fft / 2 + 1, mel), params);
+  const FilterBank bank = FilterBank::mel(size.n_fft / 2 + 1, mel);
+  kBackward ? run_filtered_backward(state, size, bank, params) : run_filtered(state, size, bank, params);
 }
 
 void mel_power(benchmark::State& state) { run_mel(state, LogParams{}); }
 BENCHMARK(mel_power)->Apply(mel_sizes);
+
+void mel_power_backward(benchmark::State& state) { run_mel<true>(state, LogParams{}); }
+BENCHMARK(mel_power_backward)->Apply(mel_sizes);
+
+// 10 log10(max(v, 1e-10)), whose gradient is without clipping.
+void log_mel_backward(benchmark::State& state) {
+  LogParams log;
+  log.enabled = true;
+  log.scale = 10.0 / std::numbers::ln10;
+  log.floor = 1e-10;
+  run_mel<true>(state, log);
+}
+BENCHMARK(log_mel_backward)->Apply(mel_sizes);
 
 // 10 log10(max(v, 1e-10)) with everything 80 dB below the item's maximum raised to that.
 void log_mel_db(benchmark::State& state) {

@@ -7,6 +7,6 @@
 namespace melisma {
 
 SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
-                                           const FilteredSpectrogramParams& params);
+                                           const FilteredSpectrogramParams& params, const char* op);
 
 }  // namespace melisma

@@ -1,23 +1,23 @@
-// The CPU kernel's side of the inverse STFT.
+// The CPU kernels' side of the inverse STFT and its gradient.
 #pragma once
 
-#include <vector>
-
+#include "blocks/overlap_add/inverse.h"
+#include "blocks/spectrum/transform.h"
 #include "melisma/istft.h"
 
 namespace melisma {
 
-struct IstftJob {
-  const Tensor& spec;
-  const Tensor& out;
-  std::int64_t n_fft, hop, bins, frames, first, samples;
-  std::int64_t bin_stride, frame_stride;  // of spec, in complex values
-  EdgePolicy edge;
-  double scale;                // of the samples, without the 1 / n_fft of the inverse transform
-  std::vector<double> window;  // [n_fft]
-};
-
-void istft_cpu(const IstftJob& job);
+void istft_cpu(const InverseJob& job);
 Explanation istft_cpu_kernel(std::int64_t n_fft, bool complex_result, bool double_result);
+
+// Frames of grad divided by the envelope, transformed.
+struct IstftAdjointJob {
+  const Tensor& grad;  // [..., framing.length]
+  Framing framing;
+  EnvelopeRule envelope;
+  std::vector<double> window;  // [n_fft], not scaled: the envelope's
+  TransformJob spectrum;
+};
+void istft_adjoint_cpu(const IstftAdjointJob& job);
 
 }  // namespace melisma

@@ -17,76 +17,72 @@ constexpr const char* kOp = "istft";
 
 }  // namespace
 
-IstftCall check_istft(const Tensor& spec, const IstftParams& params) {
-  if (spec.ndim() < 2) fail_argument(kOp, "input must have at least 2 dimensions [bins, frames], got %d", spec.ndim());
-  if (!is_complex(spec.dtype)) fail_type(kOp, "input must be complex64 or complex128, got %s", dtype_name(spec.dtype));
+IstftCall check_istft(const Tensor& spec, const IstftParams& params, const char* op, const char* argument) {
+  if (spec.ndim() < 2)
+    fail_argument(op, "%s must have at least 2 dimensions [bins, frames], got %d", argument, spec.ndim());
+  if (!is_complex(spec.dtype))
+    fail_type(op, "%s must be complex64 or complex128, got %s", argument, dtype_name(spec.dtype));
   IstftCall call;
-  call.n_fft = checked_n_fft(params.n_fft, kOp);
-  call.hop = checked_hop_length(params.hop_length, call.n_fft, kOp);
-  call.win_length = checked_win_length(params.win_length, call.n_fft, kOp);
+  call.n_fft = checked_n_fft(params.n_fft, op);
+  call.hop = checked_hop_length(params.hop_length, call.n_fft, op);
+  call.win_length = checked_win_length(params.win_length, call.n_fft, op);
   const bool frame_major = params.layout == Layout::kFrameMajor;
   call.bins = params.onesided ? call.n_fft / 2 + 1 : call.n_fft;
   call.frames = spec.size(frame_major ? -2 : -1);
   const std::int64_t bins = spec.size(frame_major ? -1 : -2);
   if (bins != call.bins) {
-    fail_argument(kOp, "input must have %" PRId64 " bins for n_fft = %" PRId64 " and onesided = %s, got %" PRId64,
+    fail_argument(op, "%s must have %" PRId64 " bins for n_fft = %" PRId64 " and onesided = %s, got %" PRId64, argument,
                   call.bins, call.n_fft, params.onesided ? "true" : "false", bins);
   }
-  if (call.frames < 1) fail_argument(kOp, "input must have at least one frame, got %" PRId64, call.frames);
+  if (call.frames < 1) fail_argument(op, "%s must have at least one frame, got %" PRId64, argument, call.frames);
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max() / 16;
   if (call.hop > (kMax - call.n_fft) / call.frames) {
-    fail_argument(kOp, "hop_length times frames must be below %" PRId64 ", got %" PRId64 " times %" PRId64, kMax,
+    fail_argument(op, "hop_length times frames must be below %" PRId64 ", got %" PRId64 " times %" PRId64, kMax,
                   call.hop, call.frames);
   }
   const std::int64_t full = call.n_fft + call.hop * (call.frames - 1);
   call.first = params.center ? call.n_fft / 2 : 0;
-  if (params.length < -1 || params.length > kMax)
-    fail_argument(kOp, "length must be >= 0, got %" PRId64, params.length);
+  if (params.length < -1 || params.length > kMax) fail_argument(op, "length must be >= 0, got %" PRId64, params.length);
   call.samples = params.length >= 0 ? params.length : full - (params.center ? call.n_fft / 2 * 2 : 0);
   if (params.length < 0 && call.samples < 1) {
-    fail_argument(kOp,
-                  "frames must give at least one sample, got %" PRId64 " frames of n_fft = %" PRId64 " with center",
+    fail_argument(op, "frames must give at least one sample, got %" PRId64 " frames of n_fft = %" PRId64 " with center",
                   call.frames, call.n_fft);
   }
   call.double_result = spec.dtype == DType::kComplex128;
+  call.shape = spec.shape;
+  call.shape.ndim = spec.ndim() - 1;
+  call.shape[-1] = call.samples;
+  call.shape.numel();  // refuses results that int64 cannot count
+  call.framing = {call.samples, call.n_fft, call.frames, call.hop, 0.0, call.first, 0, PadMode::kConstant};
+  call.scale = params.normalized ? std::sqrt(static_cast<double>(call.n_fft)) : 1.0;
   return call;
 }
 
 Shape istft_shape(const Tensor& spec, const IstftParams& params) {
-  const IstftCall call = check_istft(spec, params);
-  Shape shape = spec.shape;
-  shape.ndim = spec.ndim() - 1;
-  shape[-1] = call.samples;
-  shape.numel();  // refuses results that int64 cannot count
-  return shape;
+  return check_istft(spec, params, kOp, "input").shape;
 }
 
 void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out) {
-  const IstftCall call = check_istft(spec, params);
-  const Shape shape = istft_shape(spec, params);
+  const IstftCall call = check_istft(spec, params, kOp, "input");
   const bool complex_result = is_complex(out.dtype);
   if (complex_result && params.onesided) fail_argument(kOp, "onesided must be false for a complex result, got true");
   const DType real = call.double_result ? DType::kFloat64 : DType::kFloat32;
-  check_result(kOp, out, shape, complex_result ? spec.dtype : real);
+  check_result(kOp, out, call.shape, complex_result ? spec.dtype : real);
   const bool frame_major = params.layout == Layout::kFrameMajor;
-  const IstftJob job{spec,
-                     out,
-                     call.n_fft,
-                     call.hop,
-                     complex_result ? call.bins : call.n_fft / 2 + 1,
-                     call.frames,
-                     call.first,
-                     call.samples,
-                     spec.stride(frame_major ? -1 : -2),
-                     spec.stride(frame_major ? -2 : -1),
-                     params.edge,
-                     params.normalized ? std::sqrt(static_cast<double>(call.n_fft)) : 1.0,
-                     padded_window(window, call.n_fft, call.win_length, 1.0, kOp)};
-  if (shape.numel() > 0) istft_cpu(job);
+  const InverseJob job{spec,
+                       out,
+                       call.framing,
+                       spec.stride(frame_major ? -1 : -2),
+                       spec.stride(frame_major ? -2 : -1),
+                       complex_result ? BinSet::kAll : BinSet::kHalf,
+                       1.0,
+                       padded_window(window, call.n_fft, call.win_length, 1.0, kOp),
+                       EnvelopeRule{params.edge, call.scale, kOp}};
+  if (call.shape.numel() > 0) istft_cpu(job);
 }
 
 Explanation explain_istft(const Tensor& spec, const IstftParams& params) {
-  const IstftCall call = check_istft(spec, params);
+  const IstftCall call = check_istft(spec, params, kOp, "input");
   return istft_cpu_kernel(call.n_fft, false, call.double_result);
 }
 

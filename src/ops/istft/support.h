@@ -1,6 +1,7 @@
 // The checks of an inverse STFT.
 #pragma once
 
+#include "blocks/framing/framing.h"
 #include "melisma/istft.h"
 
 namespace melisma {
@@ -11,7 +12,11 @@ struct IstftCall {
   std::int64_t first;    // of the overlap-added samples, the first that is a result
   std::int64_t samples;  // of the result
   bool double_result;
+  Shape shape;      // of the result
+  Framing framing;  // of the result
+  double scale;     // of the samples, without the 1 / n_fft of the inverse transform
 };
-IstftCall check_istft(const Tensor& spec, const IstftParams& params);
+// `argument`: what errors call the spectrum.
+IstftCall check_istft(const Tensor& spec, const IstftParams& params, const char* op, const char* argument);
 
 }  // namespace melisma

@@ -5,6 +5,7 @@
 
 #include "blocks/framing/framing.h"
 #include "melisma/spectrogram.h"
+#include "ops/spectrogram/cpu.h"
 
 namespace melisma {
 
@@ -20,5 +21,11 @@ Shape spectrogram_result_shape(const Tensor& x, std::int64_t rows, std::int64_t 
 
 // The window in n_fft values with input_scale and the spectrum's norm in it.
 std::vector<double> spectrogram_window(const Tensor* window, const SpectrogramParams& params, const char* op);
+
+// The job of a gradient with respect to x: x must be float32 or float64, grad of x's dtype and of grad_shape (rows:
+// bins or bands), and out like x.
+SpectrogramBackwardJob check_spectrogram_backward(const Tensor& x, const Tensor& grad, const Shape& grad_shape,
+                                                  std::int64_t rows, const Tensor* window, const Framing& framing,
+                                                  const SpectrogramParams& params, const Tensor& out, const char* op);
 
 }  // namespace melisma

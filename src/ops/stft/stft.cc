@@ -20,38 +20,33 @@ StftCall check_stft(const Tensor& x, const StftParams& params, const char* op) {
   }
   std::int64_t bins = params.onesided ? framing.n_fft / 2 + 1 : framing.n_fft;
   if (!params.nyquist) --bins;
-  return {framing, bins, complex_input, x.dtype == DType::kFloat64 || x.dtype == DType::kComplex128};
-}
-
-Shape stft_shape(const Tensor& x, const StftParams& params) {
-  const StftCall call = check_stft(x, params, "stft");
   if (x.ndim() + 1 > kMaxDims)
-    fail_argument("stft", "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
+    fail_argument(op, "input must have at most %d dimensions, got %d", kMaxDims - 1, x.ndim());
   Shape shape = x.shape;
   shape.ndim = x.ndim() + 1;
   const bool frame_major = params.layout == Layout::kFrameMajor;
-  shape[-2] = frame_major ? call.framing.frames : call.bins;
-  shape[-1] = frame_major ? call.bins : call.framing.frames;
+  shape[-2] = frame_major ? framing.frames : bins;
+  shape[-1] = frame_major ? bins : framing.frames;
   shape.numel();  // refuses results that int64 cannot count
-  return shape;
+  const double norm = params.normalized ? 1 / std::sqrt(static_cast<double>(framing.n_fft)) : 1;
+  return {framing,       bins,
+          shape,         params.frames.input_scale * norm,
+          complex_input, x.dtype == DType::kFloat64 || x.dtype == DType::kComplex128};
 }
+
+Shape stft_shape(const Tensor& x, const StftParams& params) { return check_stft(x, params, "stft").shape; }
 
 void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out) {
   const StftCall call = check_stft(x, params, "stft");
-  const Shape shape = stft_shape(x, params);
-  check_result("stft", out, shape, call.double_result ? DType::kComplex128 : DType::kComplex64);
-  const double scale =
-      params.frames.input_scale * (params.normalized ? 1 / std::sqrt(static_cast<double>(call.framing.n_fft)) : 1);
+  check_result("stft", out, call.shape, call.double_result ? DType::kComplex128 : DType::kComplex64);
   const bool frame_major = params.layout == Layout::kFrameMajor;
-  const StftJob job{x,
-                    out,
-                    call.framing,
-                    call.bins,
-                    out.stride(frame_major ? -1 : -2),
-                    out.stride(frame_major ? -2 : -1),
-                    params.onesided,
-                    padded_window(window, call.framing.n_fft, params.frames.win_length, scale, "stft")};
-  if (shape.numel() > 0) stft_cpu(job);
+  const StftJob job{
+      x,
+      call.framing,
+      {out, call.framing.n_fft, call.framing.frames, call.bins, out.stride(frame_major ? -1 : -2),
+       out.stride(frame_major ? -2 : -1), call.complex_input, params.onesided ? RealBins::kHalf : RealBins::kBoth,
+       padded_window(window, call.framing.n_fft, params.frames.win_length, call.scale, "stft")}};
+  if (call.shape.numel() > 0) stft_cpu(job);
 }
 
 Explanation explain_stft(const Tensor& x, const StftParams& params) {

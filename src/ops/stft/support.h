@@ -10,6 +10,8 @@ namespace melisma {
 struct StftCall {
   Framing framing;
   std::int64_t bins;
+  Shape shape;   // of the spectrum
+  double scale;  // what the window is multiplied by
   bool complex_input, double_result;
 };
 StftCall check_stft(const Tensor& x, const StftParams& params, const char* op);

@@ -1,18 +1,15 @@
-// Constants of the STFT, each with its reason.
+// Constants of the STFT's window gradient, each with its reason. Those of its transform stand in blocks/spectrum.
 #pragma once
 
 #include <cstdint>
 
 namespace melisma::stft_tuning {
 
-// Frames that one task computes: enough to hide the task's start (about 1 us), few enough that 8 threads share a 10 s
-// clip.
-inline constexpr std::int64_t kFramesPerTask = 128;
+// Frames that are added to one sum before the next block's.
+inline constexpr std::int64_t kFramesPerSum = 128;
 
-// Frames staged before they are scattered to a result whose bins are not contiguous: 8 complex64 fill a cache line.
-inline constexpr std::int64_t kScatterFrames = 8;
-
-// How many frames ahead the next samples are asked for: about 1 us, the time that memory takes.
-inline constexpr std::int64_t kPrefetchFrames = 4;
+// Sums that are kept apart, each of n_fft float64 values: what many threads can share, and a bound on the memory. It
+// does not depend on the threads, so that the order of the additions does not either.
+inline constexpr std::int64_t kMostSums = 64;
 
 }  // namespace melisma::stft_tuning

@@ -1,0 +1,359 @@
+"""Gradients of the operators, at the dispatcher, so that every way of calling them has them.
+
+The STFT is linear in the signal x and in the window w. With T(x, w, G) = Re <G, stft(x, w)> its three partial derivatives are
+stft (in G), stft_adjoint (in x) and stft_window_gradient (in w), so each one's gradients are the other two, to any order, and
+forward mode is the operator itself on the tangents. The inverse STFT is linear in the spectrum, with istft_adjoint; through
+its window, which the envelope contains too, it is differentiated as a composition. Spectrograms have a fused backward that
+computes the spectrum again instead of keeping it; what differentiates that is a composition too (:mod:`._composite`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+from . import _composite, _composite_gradients, _library
+
+_after_autograd = torch._C._after_autograd_keyset
+_functorch = torch._C._are_functorch_transforms_active
+
+
+
+@contextlib.contextmanager
+def _below_autograd() -> Iterator[None]:
+    """The operator itself; within a functorch transform, the level below with its gradients on."""
+    with contextlib.ExitStack() as stack:
+        if _functorch():
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
+        stack.enter_context(torch._C._AutoDispatchBelowAutograd())
+        yield
+
+
+_REGISTRATIONS = torch.library.Library("melisma", "IMPL")
+
+
+class _Rule(torch.autograd.Function):
+    """The base of all rules: `op` with the tensor arguments first."""
+
+    op: Any
+    tensors: int  # how many leading arguments are tensors
+
+    @classmethod
+    def run(cls, *args: Any) -> Any:
+        """The operator with its gradient."""
+        if _functorch():  # at one level of a functorch transform, as PyTorch's own operators
+            with enable_single_level_autograd_function():
+                return super(torch.autograd.Function, cls).apply(*args)
+        return cls.apply(*args)
+
+    @classmethod
+    def setup_context(cls, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the tensors, which are the operator's own arguments, and the options."""
+        tensors, ctx.options = inputs[: cls.tensors], inputs[cls.tensors :]
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.shapes = [None if t is None else t.shape for t in tensors]
+
+    @classmethod
+    def none_for_options(cls, ctx: Any) -> tuple[None, ...]:
+        return (None,) * len(ctx.options)
+
+
+def _needs_gradient(*tensors: Any) -> bool:
+    """Whether reverse or forward mode can reach any of the tensors."""
+    return (
+        (torch.is_grad_enabled() and torch._C._any_requires_grad(*tensors))
+        or forward_ad._current_level >= 0
+        or _functorch()
+    )
+
+
+def _requires_gradient(tensor: Any) -> bool:
+    """Whether this very tensor is differentiated, in reverse or forward mode."""
+    if tensor is None:
+        return False
+    if torch.is_grad_enabled() and tensor.requires_grad:
+        return True
+    if not _forward_mode():
+        return False
+    return _functorch() or forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def _forward_mode() -> bool:
+    return bool(forward_ad._current_level >= 0)
+
+
+def _sum(*terms: Any) -> Any:
+    """The sum of the terms that are not None."""
+    present = [term for term in terms if term is not None]
+    return sum(present[1:], present[0]) if present else None
+
+
+def _like(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    return gradient.to(tensor.dtype)
+
+
+class _Stft(_Rule):
+    op, tensors = _library.stft, 2
+
+    @staticmethod
+    def forward(x: Any, window: Any, *options: Any) -> Any:
+        with _below_autograd():
+            return _library.stft(x, window, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, window = ctx.saved_tensors
+        on_x = on_window = None
+        if ctx.needs_input_grad[0]:
+            on_x = _library.stft_adjoint(grad, window, x.shape[-1], x.is_complex(), *ctx.options)
+        if ctx.needs_input_grad[1]:
+            on_window = _like(_library.stft_window_gradient(x, grad, *ctx.options), window)
+        return on_x, on_window, *_Stft.none_for_options(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Any, window_tangent: Any, *_: Any) -> Any:
+        x, window = ctx.saved_tensors
+        return _sum(
+            None if x_tangent is None else _library.stft(x_tangent, window, *ctx.options),
+            None if window_tangent is None else _library.stft(x, window_tangent, *ctx.options),
+        )
+
+
+class _StftAdjoint(_Rule):
+    op, tensors = _library.stft_adjoint, 2
+
+    @staticmethod
+    def forward(grad: Any, window: Any, *rest: Any) -> Any:
+        with _below_autograd():
+            return _library.stft_adjoint(grad, window, *rest)
+
+    @staticmethod
+    def backward(ctx: Any, above: Any) -> Any:
+        grad, window = ctx.saved_tensors
+        options = ctx.options[2:]  # without samples and complex_input
+        on_grad = on_window = None
+        if ctx.needs_input_grad[0]:
+            on_grad = _library.stft(above, window, *options)
+        if ctx.needs_input_grad[1]:
+            on_window = _like(_library.stft_window_gradient(above, grad, *options), window)
+        return on_grad, on_window, *_StftAdjoint.none_for_options(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, grad_tangent: Any, window_tangent: Any, *_: Any) -> Any:
+        grad, window = ctx.saved_tensors
+        return _sum(
+            None if grad_tangent is None else _library.stft_adjoint(grad_tangent, window, *ctx.options),
+            None if window_tangent is None else _library.stft_adjoint(grad, window_tangent, *ctx.options),
+        )
+
+
+class _StftWindowGradient(_Rule):
+    op, tensors = _library.stft_window_gradient, 2
+
+    @staticmethod
+    def forward(x: Any, grad: Any, *options: Any) -> Any:
+        with _below_autograd():
+            return _library.stft_window_gradient(x, grad, *options)
+
+    @staticmethod
+    def backward(ctx: Any, above: Any) -> Any:
+        x, grad = ctx.saved_tensors
+        on_x = on_grad = None
+        if ctx.needs_input_grad[0]:
+            on_x = _library.stft_adjoint(grad, above, x.shape[-1], x.is_complex(), *ctx.options)
+        if ctx.needs_input_grad[1]:
+            on_grad = _library.stft(x, above, *ctx.options)
+        return on_x, on_grad, *_StftWindowGradient.none_for_options(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Any, grad_tangent: Any, *_: Any) -> Any:
+        x, grad = ctx.saved_tensors
+        return _sum(
+            None if x_tangent is None else _library.stft_window_gradient(x_tangent, grad, *ctx.options),
+            None if grad_tangent is None else _library.stft_window_gradient(x, grad_tangent, *ctx.options),
+        )
+
+
+class _Istft(_Rule):
+    op, tensors = _library.istft, 2
+
+    @staticmethod
+    def forward(spectrum: Any, window: Any, *options: Any) -> Any:
+        with _below_autograd():
+            return _library.istft(spectrum, window, *options)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        spectrum, window, *ctx.options = inputs
+        ctx.save_for_backward(window)
+        ctx.save_for_forward(window)
+        ctx.frames = spectrum.shape[-2 if ctx.options[-1] else -1]
+
+    @staticmethod
+    def backward(ctx: Any, above: Any) -> Any:
+        (window,) = ctx.saved_tensors
+        n_fft, hop_length, win_length, center, normalized, onesided, _length, _complex, edge, frame_major = ctx.options
+        on_spectrum = _library.istft_adjoint(
+            above, window, ctx.frames, n_fft, hop_length, win_length, center, normalized, onesided, edge, frame_major
+        )
+        return on_spectrum, None, *_Istft.none_for_options(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
+        (window,) = ctx.saved_tensors
+        return _library.istft(tangent, window, *ctx.options)
+
+
+class _IstftAdjoint(_Rule):
+    op, tensors = _library.istft_adjoint, 2
+
+    @staticmethod
+    def forward(grad: Any, window: Any, *rest: Any) -> Any:
+        with _below_autograd():
+            return _library.istft_adjoint(grad, window, *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        grad, window, *ctx.options = inputs
+        ctx.save_for_backward(window)
+        ctx.save_for_forward(window)
+        ctx.length, ctx.complex = grad.shape[-1], grad.is_complex()
+
+    @staticmethod
+    def backward(ctx: Any, above: Any) -> Any:
+        (window,) = ctx.saved_tensors
+        _frames, n_fft, hop_length, win_length, center, normalized, onesided, edge, frame_major = ctx.options
+        on_grad = _library.istft(
+            above,
+            window,
+            n_fft,
+            hop_length,
+            win_length,
+            center,
+            normalized,
+            onesided,
+            ctx.length,
+            ctx.complex,
+            edge,
+            frame_major,
+        )
+        return on_grad, None, *_IstftAdjoint.none_for_options(ctx)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
+        (window,) = ctx.saved_tensors
+        return _library.istft_adjoint(tangent, window, *ctx.options)
+
+
+class _Spectrogram(_Rule):
+    op, tensors = _library.spectrogram, 2
+
+    @staticmethod
+    def forward(x: Any, window: Any, *options: Any) -> Any:
+        with _below_autograd():
+            return _library.spectrogram(x, window, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, window = ctx.saved_tensors
+        *options, _pcm_scale, frame_major = ctx.options
+        on_x = _library.spectrogram_backward(grad, x, window, *options, frame_major)
+        return on_x, None, *_Spectrogram.none_for_options(ctx)
+
+
+class _FilteredSpectrogram(_Rule):
+    op, tensors = _library.filtered_spectrogram, 3
+
+    @staticmethod
+    def forward(x: Any, window: Any, filterbank: Any, *options: Any) -> Any:
+        with _below_autograd():
+            return _library.filtered_spectrogram(x, window, filterbank, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, window, filterbank = ctx.saved_tensors
+        *options, _pcm_scale, log, _top_db, _packed, float64, frame_major = ctx.options
+        on_x = _library.filtered_spectrogram_backward(
+            grad, x, window, filterbank, *options, log, float64, frame_major
+        )
+        return on_x, None, None, *_FilteredSpectrogram.none_for_options(ctx)
+
+
+def _redispatch(op: Any, keyset: Any, *args: Any) -> Any:
+    with _below_autograd():
+        return op.redispatch(keyset & _after_autograd, *args)
+
+
+def _bilinear(rule: type[_Rule]) -> Any:
+    """The autograd kernel of an operator whose rule covers all of its tensors."""
+
+    def kernel(keyset: Any, *args: Any) -> Any:
+        if not _needs_gradient(*args[: rule.tensors]):
+            return _redispatch(rule.op, keyset, *args)
+        return rule.run(*args)
+
+    return kernel
+
+
+def _istft_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:2]):
+        return _redispatch(_library.istft, keyset, *args)
+    return _composite.istft(*args) if _requires_gradient(args[1]) else _Istft.run(*args)
+
+
+def _istft_adjoint_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:2]):
+        return _redispatch(_library.istft_adjoint, keyset, *args)
+    if _requires_gradient(args[1]):
+        return _composite_gradients.istft_adjoint(*args)
+    return _IstftAdjoint.run(*args)
+
+
+def _spectrogram_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:2]):
+        return _redispatch(_library.spectrogram, keyset, *args)
+    if _forward_mode() or _requires_gradient(args[1]):
+        return _composite.spectrogram(*args)
+    return _Spectrogram.run(*args)
+
+
+def _filtered_spectrogram_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:3]):
+        return _redispatch(_library.filtered_spectrogram, keyset, *args)
+    if _forward_mode() or _requires_gradient(args[1]) or _requires_gradient(args[2]):
+        return _composite.filtered_spectrogram(*args)
+    *options, log, top_db, packed, float64, frame_major = args
+    # The fused backward ends before the clipping, whose gradient goes through the maximum.
+    y = _FilteredSpectrogram.run(*options, log, float("inf"), packed, float64, frame_major)
+    return _composite.clipped(y, top_db, packed, args[0].ndim)
+
+
+def _spectrogram_backward_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:3]):
+        return _redispatch(_library.spectrogram_backward, keyset, *args)
+    return _composite_gradients.spectrogram_backward(*args)
+
+
+def _filtered_spectrogram_backward_kernel(keyset: Any, *args: Any) -> Any:
+    if not _needs_gradient(*args[:4]):
+        return _redispatch(_library.filtered_spectrogram_backward, keyset, *args)
+    return _composite_gradients.filtered_spectrogram_backward(*args)
+
+
+for _name, _kernel in {
+    "stft": _bilinear(_Stft),
+    "stft_adjoint": _bilinear(_StftAdjoint),
+    "stft_window_gradient": _bilinear(_StftWindowGradient),
+    "istft": _istft_kernel,
+    "istft_adjoint": _istft_adjoint_kernel,
+    "spectrogram": _spectrogram_kernel,
+    "spectrogram_backward": _spectrogram_backward_kernel,
+    "filtered_spectrogram": _filtered_spectrogram_kernel,
+    "filtered_spectrogram_backward": _filtered_spectrogram_backward_kernel,
+}.items():
+    _REGISTRATIONS.impl(_name, _kernel, "Autograd", with_keyset=True)

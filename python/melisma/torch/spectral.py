@@ -1,0 +1,518 @@
+"""The operators on PyTorch tensors: the same arguments as :mod:`melisma.spectral`, differentiable and compilable.
+
+half and bfloat16 signals are computed in float32 and give complex64 or float32 (also under autocast). Errors are those of
+:mod:`melisma.errors`, which are RuntimeErrors as PyTorch's own are.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from .. import _options
+from ..errors import InvalidArgument, InvalidType
+from . import _autograd, _composite, _constants, _fake, _library, _vmap  # noqa: F401  (registers gradients, shapes and batching)
+
+PCM_SCALE = 1 / 32768
+_HALF = (torch.float16, torch.bfloat16)
+_INFINITE = float("inf")
+
+
+def _dense(op: str, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in a dtype that the kernels compute in."""
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        kind = "a quantized one" if tensor.is_quantized else f"layout {tensor.layout}"
+        raise InvalidType(f"{op}: {name} must be a dense tensor, got {kind}")
+    return tensor.float() if tensor.dtype in _HALF else tensor
+
+
+def _signal(op: str, x: Any) -> torch.Tensor:
+    if not isinstance(x, torch.Tensor):
+        raise InvalidType(f"{op}: input must be a tensor, got {type(x).__name__}")
+    return _dense(op, "input", x)
+
+
+def _check(op: str, make: Any, **options: Any) -> None:
+    """Check the options as the NumPy functions do, one look-up a call. A traced call is checked by the operator itself."""
+    if torch.compiler.is_compiling():
+        return
+    try:
+        make(*options.values())
+    except TypeError as error:
+        if not isinstance(error, InvalidType):
+            _options.hashable(op, **options)
+        raise
+
+
+def _window(op: str, window: Any, win_length: int, like: torch.Tensor) -> torch.Tensor | None:
+    """The window as a float tensor; None stays None (ones)."""
+    if isinstance(window, torch.Tensor):
+        return _dense(op, "window", window)
+    if window is None:
+        return None
+    if isinstance(window, str):
+        try:
+            return _constants.window(like, window, win_length)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{op}: window{str(error).partition(': name')[2]}") from None
+    return torch.as_tensor(window, device=like.device)
+
+
+def _refused(error: Exception, op: str, **integers: Any) -> Exception:
+    """The library's error as the exception that says what kind it is."""
+    if isinstance(error, (InvalidArgument, InvalidType)):
+        return error
+    for name, value in integers.items():
+        if value is not None and not hasattr(value, "__index__"):
+            return InvalidType(f"{op}: {name} must be an integer, got {value!r}")
+    message = str(error)
+    if not message.startswith(f"{op}: "):
+        return error
+    types = (" must be int16", " must be float32 or float64", " must be on the ")
+    return InvalidType(message) if any(text in message for text in types) else InvalidArgument(message)
+
+
+def _framing(
+    op: str, n_fft: Any, hop_length: Any, win_length: Any, hop_of_window: bool
+) -> tuple[Any, Any, Any]:
+    """n_fft, hop_length and win_length with their defaults."""
+    win = n_fft if win_length is None else win_length
+    if hop_length is not None:
+        return n_fft, hop_length, win
+    hop = win // 2 if hop_of_window else n_fft // 4
+    if hop < 1:
+        raise InvalidArgument(f"{op}: hop_length must be given for n_fft = {n_fft}, got None")
+    return n_fft, hop, win
+
+
+def _frame_major(op: str, layout: Any) -> bool:
+    if layout not in ("frequency_major", "frame_major"):
+        raise InvalidArgument(f"{op}: layout must be one of ['frame_major', 'frequency_major'], got {layout!r}")
+    return bool(layout == "frame_major")
+
+
+def stft(
+    input: torch.Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = None,
+    center: bool = True,
+    pad_mode: str | None = "reflect",
+    normalized: bool = False,
+    onesided: bool | None = None,
+    return_complex: bool | None = None,
+    align_to_window: bool | None = None,
+    *,
+    layout: str = "frequency_major",
+) -> torch.Tensor:
+    """Short-time Fourier transform of a tensor; see :func:`melisma.stft`. Differentiable in `input` and `window`."""
+    x = _signal("stft", input)
+    _check(
+        "stft",
+        _options.stft_params,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        center=center,
+        pad_mode=pad_mode,
+        normalized=normalized,
+        onesided=onesided,
+        align_to_window=align_to_window,
+        complex_input=x.is_complex(),
+        pcm=False,
+        layout=layout,
+    )
+    frame_major = _frame_major("stft", layout)
+    try:
+        n, hop, win = _framing("stft", n_fft, hop_length, win_length, False)
+        if align_to_window is not None and center:
+            raise InvalidArgument(f"stft: align_to_window must be None where center is True, got {align_to_window!r}")
+        w = _window("stft", window, win, x)
+        complex_window = w is not None and w.is_complex()
+        two_sided = x.is_complex() or complex_window
+        if complex_window and onesided:
+            raise InvalidArgument("stft: onesided must be False for a complex window, got True")
+        options = (
+            n,
+            hop,
+            win,
+            center,
+            "constant" if pad_mode is None and not center else pad_mode,
+            normalized,
+            not two_sided if onesided is None else onesided,
+            bool(align_to_window),
+            frame_major,
+        )
+        result = _composite.stft(x, w, *options) if complex_window else _library.call(_library.stft, (x, w), *options)
+    except (RuntimeError, TypeError) as error:
+        raise _refused(error, "stft", n_fft=n_fft, hop_length=hop_length, win_length=win_length) from None
+    return result if return_complex is None or return_complex else torch.view_as_real(result)
+
+
+def istft(
+    input: torch.Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = None,
+    center: bool = True,
+    normalized: bool = False,
+    onesided: bool | None = None,
+    length: int | None = None,
+    return_complex: bool = False,
+    *,
+    edge: str = "error",
+    layout: str = "frequency_major",
+) -> torch.Tensor:
+    """Inverse short-time Fourier transform of a tensor; see :func:`melisma.istft`.
+
+    A real `input` is taken as pairs ``[..., bins, frames, 2]``. Differentiable in `input` and `window`.
+    """
+    if not isinstance(input, torch.Tensor):
+        raise InvalidType(f"istft: input must be a tensor, got {type(input).__name__}")
+    frame_major = _frame_major("istft", layout)
+    spectrum = _dense("istft", "input", input)
+    if not spectrum.is_complex():
+        if spectrum.ndim < 3 or spectrum.shape[-1] != 2 or not spectrum.is_floating_point():
+            raise InvalidType(
+                f"istft: input must be complex64 or complex128, or real pairs in a last axis of 2, got {input.dtype} of "
+                f"shape {tuple(input.shape)}"
+            )
+        spectrum = torch.view_as_complex(spectrum.contiguous())
+    if spectrum.ndim < 2:
+        raise InvalidArgument(f"istft: input must have at least 2 dimensions [bins, frames], got {spectrum.ndim}")
+    bins = spectrum.shape[-1 if frame_major else -2]
+    _check(
+        "istft",
+        _options.istft_params,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        center=center,
+        normalized=normalized,
+        onesided=onesided,
+        length=length,
+        edge=edge,
+        layout=layout,
+        bins=bins,
+    )
+    try:
+        n, hop, win = _framing("istft", n_fft, hop_length, win_length, False)
+        w = _window("istft", window, win, spectrum)
+        one_sided = bins != n if onesided is None else onesided
+        options = (n, hop, win, center, normalized, one_sided, length, return_complex, edge, frame_major)
+        if w is None or not w.is_complex():
+            return _library.call(_library.istft, (spectrum, w), *options)
+        if one_sided or not return_complex:
+            raise InvalidArgument(
+                "istft: onesided must be False and return_complex True for a complex window, "
+                f"got onesided = {one_sided}, return_complex = {return_complex}"
+            )
+        return _composite.istft(spectrum, w, *options)
+    except (RuntimeError, TypeError) as error:
+        raise _refused(
+            error, "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, length=length
+        ) from None
+
+
+def _norm(op: str, normalized: Any) -> str:
+    if normalized is False or normalized is None:
+        return "none"
+    if normalized is True or normalized == "window":
+        return "window"
+    if normalized == "frame_length":
+        return "frame_length"
+    raise InvalidArgument(f"{op}: normalized must be False, True, 'window' or 'frame_length', got {normalized!r}")
+
+
+def _check_spectrogram(
+    op: str,
+    n_fft: Any,
+    hop_length: Any,
+    win_length: Any,
+    power: Any,
+    normalized: Any,
+    center: Any,
+    pad_mode: Any,
+    pad: Any,
+    pcm_scale: Any,
+    layout: Any,
+) -> None:
+    _check(
+        op,
+        partial(_options.spectrogram_params, op),
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        power=power,
+        normalized=normalized,
+        center=center,
+        pad_mode=pad_mode,
+        pad=pad,
+        pcm_scale=pcm_scale,
+        layout=layout,
+    )
+
+
+def spectrogram(
+    x: torch.Tensor,
+    *,
+    n_fft: int = 400,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    power: float = 2.0,
+    normalized: bool | str = False,
+    center: bool = True,
+    pad_mode: str | None = "reflect",
+    pad: int = 0,
+    pcm_scale: float = PCM_SCALE,
+    layout: str = "frequency_major",
+) -> torch.Tensor:
+    """Magnitude spectrogram of a tensor; see :func:`melisma.spectrogram`. Differentiable in `x` and `window`."""
+    op = "spectrogram"
+    signal = _signal(op, x)
+    _check_spectrogram(
+        op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+    )
+    frame_major = _frame_major(op, layout)
+    norm = _norm(op, normalized)
+    try:
+        n, hop, win = _framing(op, n_fft, hop_length, win_length, True)
+        return _library.call(
+            _library.spectrogram,
+            (signal, _window(op, window, win, signal)),
+            n,
+            hop,
+            win,
+            power,
+            norm,
+            center,
+            "constant" if pad_mode is None and not center else pad_mode,
+            pad,
+            pcm_scale,
+            frame_major,
+        )
+    except (RuntimeError, TypeError) as error:
+        raise _refused(error, op, n_fft=n_fft, hop_length=hop_length, win_length=win_length, pad=pad) from None
+
+
+def _filtered(
+    op: str,
+    x: Any,
+    filterbank: torch.Tensor,
+    n_fft: Any,
+    hop_length: Any,
+    win_length: Any,
+    window: Any,
+    power: Any,
+    normalized: Any,
+    center: Any,
+    pad_mode: Any,
+    pad: Any,
+    pcm_scale: Any,
+    layout: Any,
+    constants: _options.LogConstants | None = None,
+    top: float = _INFINITE,
+    top_db_scope: Any = "item",
+    float64: bool = False,
+) -> torch.Tensor:
+    signal = _signal(op, x)
+    _check_spectrogram(
+        op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+    )
+    frame_major = _frame_major(op, layout)
+    norm = _norm(op, normalized)
+    if top_db_scope not in ("item", "packed"):
+        raise InvalidArgument(f"{op}: top_db_scope must be one of ['item', 'packed'], got {top_db_scope!r}")
+    try:
+        n, hop, win = _framing(op, n_fft, hop_length, win_length, True)
+        return _library.call(
+            _library.filtered_spectrogram,
+            (signal, _window(op, window, win, signal), filterbank),
+            n,
+            hop,
+            win,
+            power,
+            norm,
+            center,
+            "constant" if pad_mode is None and not center else pad_mode,
+            pad,
+            pcm_scale,
+            [] if constants is None else list(constants),
+            top,
+            top_db_scope == "packed",
+            float64,
+            frame_major,
+        )
+    except (RuntimeError, TypeError) as error:
+        if isinstance(error, RuntimeError) and str(error).startswith("filtered_spectrogram: "):
+            error = RuntimeError(f"{op}: {str(error).partition(': ')[2]}")
+        raise _refused(error, op, n_fft=n_fft, hop_length=hop_length, win_length=win_length, pad=pad) from None
+
+
+def mel_spectrogram(
+    x: torch.Tensor,
+    *,
+    sample_rate: float,
+    n_fft: int = 400,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    n_mels: int = 128,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    power: float = 2.0,
+    mel_scale: str = "htk",
+    norm: str | None = None,
+    normalized: bool | str = False,
+    center: bool = True,
+    pad_mode: str | None = "reflect",
+    pad: int = 0,
+    pcm_scale: float = PCM_SCALE,
+    layout: str = "frequency_major",
+) -> torch.Tensor:
+    """Mel spectrogram of a tensor; see :func:`melisma.mel_spectrogram`. Differentiable in `x` and `window`."""
+    op = "mel_spectrogram"
+    bank = _constants.mel_bank(_signal(op, x), op, n_fft, sample_rate, n_mels, f_min, f_max, mel_scale, norm)
+    return _filtered(
+        op,
+        x,
+        bank,
+        n_fft,
+        hop_length,
+        win_length,
+        window,
+        power,
+        normalized,
+        center,
+        pad_mode,
+        pad,
+        pcm_scale,
+        layout,
+    )
+
+
+def log_mel(
+    x: torch.Tensor,
+    *,
+    sample_rate: float,
+    n_fft: int = 400,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    n_mels: int = 128,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    power: float = 2.0,
+    mel_scale: str = "htk",
+    norm: str | None = None,
+    normalized: bool | str = False,
+    center: bool = True,
+    pad_mode: str | None = "reflect",
+    pad: int = 0,
+    pcm_scale: float = PCM_SCALE,
+    layout: str = "frequency_major",
+    log: str = "db",
+    amin: float = 1e-10,
+    ref: float = 1.0,
+    add: float = 0.0,
+    top_db: float | None = None,
+    top_db_scope: str = "item",
+) -> torch.Tensor:
+    """Logarithm of a tensor's mel spectrogram; see :func:`melisma.log_mel`. Differentiable in `x` and `window`.
+
+    The gradient is 0 where the logarithm's argument is at or below `amin`, so silence gives no NaN.
+    """
+    op = "log_mel"
+    if log == "linear":
+        raise InvalidArgument("log_mel: log must be one of ['db', 'ln', 'log10', 'log1p'], got 'linear'")
+    bank = _constants.mel_bank(_signal(op, x), op, n_fft, sample_rate, n_mels, f_min, f_max, mel_scale, norm)
+    constants, top = _options.log_constants(op, log, power, 1.0, add, amin, ref, top_db)
+    return _filtered(
+        op,
+        x,
+        bank,
+        n_fft,
+        hop_length,
+        win_length,
+        window,
+        power,
+        normalized,
+        center,
+        pad_mode,
+        pad,
+        pcm_scale,
+        layout,
+        constants,
+        top,
+        top_db_scope,
+    )
+
+
+def filtered_spectrogram(
+    x: torch.Tensor,
+    *,
+    filterbank: Any,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = "hann",
+    power: float = 1.0,
+    normalized: bool | str = False,
+    center: bool = True,
+    pad_mode: str | None = "reflect",
+    pad: int = 0,
+    pcm_scale: float = PCM_SCALE,
+    layout: str = "frequency_major",
+    output_scale: str = "linear",
+    mul: float = 1.0,
+    add: float = 0.0,
+    amin: float = 1e-10,
+    ref: float = 1.0,
+    top_db: float | None = None,
+    top_db_scope: str = "item",
+    include_nyquist: bool | None = None,
+    precision: str = "float32",
+) -> torch.Tensor:
+    """A tensor's filtered spectrogram; see :func:`melisma.filtered_spectrogram`.
+
+    Differentiable in `x`, `window` and `filterbank`, which may be a trainable parameter.
+    """
+    op = "filtered_spectrogram"
+    bank = filterbank if isinstance(filterbank, torch.Tensor) else torch.as_tensor(filterbank, device=x.device)
+    size = n_fft if torch.compiler.is_compiling() else _options.integer(op, "n_fft", n_fft, 1)
+    bank = _dense(op, "filterbank", bank)
+    if bank.ndim != 2:
+        raise InvalidArgument(f"{op}: filterbank must be 2-D [bins, bands], got {bank.ndim}-D")
+    rows = bank.shape[0]
+    expected = (size // 2 + 1, size // 2) if include_nyquist is None else (size // 2 + bool(include_nyquist),)
+    if rows not in expected:
+        raise InvalidArgument(
+            f"{op}: filterbank must have {n_fft // 2 + 1} rows (or {n_fft // 2} without Nyquist) for n_fft = {n_fft}, "
+            f"got {rows}"
+        )
+    if precision not in ("float32", "float64"):
+        raise InvalidArgument(f"{op}: precision must be 'float32' or 'float64', got {precision!r}")
+    constants, top = _options.log_constants(op, output_scale, power, mul, add, amin, ref, top_db)
+    return _filtered(
+        op,
+        x,
+        bank,
+        n_fft,
+        hop_length,
+        win_length,
+        window,
+        power,
+        normalized,
+        center,
+        pad_mode,
+        pad,
+        pcm_scale,
+        layout,
+        constants,
+        top,
+        top_db_scope,
+        precision == "float64",
+    )

@@ -1,0 +1,28 @@
+// The gradient of the inverse STFT: checks and job.
+#include "melisma/istft.h"
+#include "ops/istft/cpu.h"
+#include "ops/istft/support.h"
+#include "runtime/check.h"
+
+namespace melisma {
+
+void istft_adjoint(const Tensor& grad, const Tensor* window, const IstftParams& params, const Tensor& out) {
+  const char* op = "istft_adjoint";
+  const IstftCall call = check_istft(out, params, op, "out");
+  const bool complex_result = is_complex(grad.dtype);
+  if (complex_result && params.onesided) fail_argument(op, "onesided must be false for a complex gradient, got true");
+  const DType real = call.double_result ? DType::kFloat64 : DType::kFloat32;
+  check_result(op, grad, call.shape, complex_result ? out.dtype : real, "grad");
+  const bool frame_major = params.layout == Layout::kFrameMajor;
+  const double doubled = complex_result ? 1.0 : 2.0;  // the bins between DC and Nyquist stand for two
+  const IstftAdjointJob job{
+      grad,
+      call.framing,
+      {params.edge, call.scale, op},
+      padded_window(window, call.n_fft, call.win_length, 1.0, op),
+      {out, call.n_fft, call.frames, call.bins, out.stride(frame_major ? -1 : -2), out.stride(frame_major ? -2 : -1),
+       complex_result, RealBins::kAdjoint, padded_window(window, call.n_fft, call.win_length, doubled, op)}};
+  if (out.shape.numel() > 0) istft_adjoint_cpu(job);
+}
+
+}  // namespace melisma
