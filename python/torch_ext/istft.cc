@@ -57,8 +57,8 @@ StableTensor istft_adjoint_op(StableTensor grad, std::optional<StableTensor> win
     throw Error(ErrorKind::kInvalidArgument,
                 "istft_adjoint: grad must have 1 to 7 dimensions, got " + std::to_string(g.ndim()));
   }
-  const IstftParams params = istft_params(kOp, n_fft, hop_length, win_length, center, normalized, onesided, g.size(-1),
-                                          edge, frame_major);
+  const IstftParams params =
+      istft_params(kOp, n_fft, hop_length, win_length, center, normalized, onesided, g.size(-1), edge, frame_major);
   Shape shape = g.shape;
   shape.ndim = g.ndim() + 1;
   const std::int64_t bins = onesided ? n_fft / 2 + 1 : n_fft;

@@ -42,9 +42,9 @@ LogParams log_params(const std::vector<double>& log, double top, bool packed, co
   LogParams params;
   if (log.empty()) return params;
   if (log.size() != 5) {
-    throw Error(ErrorKind::kInvalidArgument,
-                std::string(op) + ": log must be empty or [scale, mul, add, floor, offset], got " +
-                    std::to_string(log.size()) + " values");
+    throw Error(ErrorKind::kInvalidArgument, std::string(op) +
+                                                 ": log must be empty or [scale, mul, add, floor, offset], got " +
+                                                 std::to_string(log.size()) + " values");
   }
   params.enabled = true;
   params.scale = log[0];
@@ -71,9 +71,9 @@ StableTensor spectrogram_op(StableTensor input, std::optional<StableTensor> wind
 }
 
 StableTensor spectrogram_backward_op(StableTensor grad, StableTensor input, std::optional<StableTensor> window,
-                                     std::int64_t n_fft, std::int64_t hop_length, std::int64_t win_length,
-                                     double power, std::string norm, bool center, std::string pad_name,
-                                     std::int64_t pad, bool frame_major) {
+                                     std::int64_t n_fft, std::int64_t hop_length, std::int64_t win_length, double power,
+                                     std::string norm, bool center, std::string pad_name, std::int64_t pad,
+                                     bool frame_major) {
   constexpr const char* kOp = "spectrogram_backward";
   const Tensor g = view(grad, kOp, "grad"), x = view(input, kOp, "input");
   const OptionalView w(window, kOp, "window");
@@ -100,10 +100,10 @@ FilteredSpectrogramParams filtered_params(const char* op, const SpectrogramParam
 }
 
 StableTensor filtered_spectrogram_op(StableTensor input, std::optional<StableTensor> window, StableTensor filterbank,
-                                     std::int64_t n_fft, std::int64_t hop_length, std::int64_t win_length,
-                                     double power, std::string norm, bool center, std::string pad_name,
-                                     std::int64_t pad, double pcm_scale, std::vector<double> log, double top_db,
-                                     bool packed, bool float64, bool frame_major) {
+                                     std::int64_t n_fft, std::int64_t hop_length, std::int64_t win_length, double power,
+                                     std::string norm, bool center, std::string pad_name, std::int64_t pad,
+                                     double pcm_scale, std::vector<double> log, double top_db, bool packed,
+                                     bool float64, bool frame_major) {
   constexpr const char* kOp = "filtered_spectrogram";
   const Tensor x = view(input, kOp, "input"), dense = view(filterbank, kOp, "filterbank");
   const OptionalView w(window, kOp, "window");

@@ -54,9 +54,9 @@ StableTensor stft_adjoint_op(StableTensor grad, std::optional<StableTensor> wind
   return out.tensor;
 }
 
-StableTensor stft_window_gradient_op(StableTensor input, StableTensor grad, std::int64_t n_fft,
-                                     std::int64_t hop_length, std::int64_t win_length, bool center, std::string pad,
-                                     bool normalized, bool onesided, bool align_to_window, bool frame_major) {
+StableTensor stft_window_gradient_op(StableTensor input, StableTensor grad, std::int64_t n_fft, std::int64_t hop_length,
+                                     std::int64_t win_length, bool center, std::string pad, bool normalized,
+                                     bool onesided, bool align_to_window, bool frame_major) {
   constexpr const char* kOp = "stft_window_gradient";
   const Tensor x = view(input, kOp, "input"), g = view(grad, kOp, "grad");
   const StftParams params = stft_params(kOp, x.dtype, n_fft, hop_length, win_length, center, pad, normalized, onesided,

@@ -41,8 +41,7 @@ DType dtype_of(ScalarType type, const char* op, const char* argument) {
     case ScalarType::ComplexDouble: return DType::kComplex128;
     default:
       refuse(ErrorKind::kInvalidType, op,
-             std::string(argument) + " must be int16, float32, float64, complex64 or complex128, got " +
-                 name_of(type));
+             std::string(argument) + " must be int16, float32, float64, complex64 or complex128, got " + name_of(type));
   }
 }
 
@@ -116,9 +115,7 @@ DType real_of(DType dtype) {
   return dtype == DType::kFloat64 || dtype == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32;
 }
 
-DType complex_of(DType dtype) {
-  return real_of(dtype) == DType::kFloat64 ? DType::kComplex128 : DType::kComplex64;
-}
+DType complex_of(DType dtype) { return real_of(dtype) == DType::kFloat64 ? DType::kComplex128 : DType::kComplex64; }
 
 PadMode pad_mode(const std::string& name, const char* op) {
   if (name == "constant") return PadMode::kConstant;

@@ -7,8 +7,7 @@ its window, which the envelope contains too, it is differentiated as a compositi
 computes the spectrum again instead of keeping it; what differentiates that is a composition too (:mod:`._composite`).
 """
 
-import contextlib
-from collections.abc import Iterator
+import functools
 from typing import Any
 
 import torch
@@ -21,16 +20,13 @@ _after_autograd = torch._C._after_autograd_keyset
 _functorch = torch._C._are_functorch_transforms_active
 
 
-
-@contextlib.contextmanager
-def _below_autograd() -> Iterator[None]:
+def _below_autograd(op: Any, *args: Any) -> Any:
     """The operator itself; within a functorch transform, the level below with its gradients on."""
-    with contextlib.ExitStack() as stack:
-        if _functorch():
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
-        stack.enter_context(torch._C._AutoDispatchBelowAutograd())
-        yield
+    if not _functorch():
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
+        return op(*args)
 
 
 _REGISTRATIONS = torch.library.Library("melisma", "IMPL")
@@ -56,7 +52,6 @@ class _Rule(torch.autograd.Function):
         tensors, ctx.options = inputs[: cls.tensors], inputs[cls.tensors :]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
-        ctx.shapes = [None if t is None else t.shape for t in tensors]
 
     @classmethod
     def none_for_options(cls, ctx: Any) -> tuple[None, ...]:
@@ -102,15 +97,14 @@ class _Stft(_Rule):
 
     @staticmethod
     def forward(x: Any, window: Any, *options: Any) -> Any:
-        with _below_autograd():
-            return _library.stft(x, window, *options)
+        return _below_autograd(_library.stft, x, window, *options)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window = ctx.saved_tensors
         on_x = on_window = None
         if ctx.needs_input_grad[0]:
-            on_x = _library.stft_adjoint(grad, window, x.shape[-1], x.is_complex(), *ctx.options)
+            on_x = _library.call(_library.stft_adjoint, (grad, window), x.shape[-1], x.is_complex(), *ctx.options)
         if ctx.needs_input_grad[1]:
             on_window = _like(_library.stft_window_gradient(x, grad, *ctx.options), window)
         return on_x, on_window, *_Stft.none_for_options(ctx)
@@ -129,8 +123,7 @@ class _StftAdjoint(_Rule):
 
     @staticmethod
     def forward(grad: Any, window: Any, *rest: Any) -> Any:
-        with _below_autograd():
-            return _library.stft_adjoint(grad, window, *rest)
+        return _below_autograd(_library.stft_adjoint, grad, window, *rest)
 
     @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
@@ -157,8 +150,7 @@ class _StftWindowGradient(_Rule):
 
     @staticmethod
     def forward(x: Any, grad: Any, *options: Any) -> Any:
-        with _below_autograd():
-            return _library.stft_window_gradient(x, grad, *options)
+        return _below_autograd(_library.stft_window_gradient, x, grad, *options)
 
     @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
@@ -184,8 +176,7 @@ class _Istft(_Rule):
 
     @staticmethod
     def forward(spectrum: Any, window: Any, *options: Any) -> Any:
-        with _below_autograd():
-            return _library.istft(spectrum, window, *options)
+        return _below_autograd(_library.istft, spectrum, window, *options)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -198,8 +189,18 @@ class _Istft(_Rule):
     def backward(ctx: Any, above: Any) -> Any:
         (window,) = ctx.saved_tensors
         n_fft, hop_length, win_length, center, normalized, onesided, _length, _complex, edge, frame_major = ctx.options
-        on_spectrum = _library.istft_adjoint(
-            above, window, ctx.frames, n_fft, hop_length, win_length, center, normalized, onesided, edge, frame_major
+        on_spectrum = _library.call(
+            _library.istft_adjoint,
+            (above, window),
+            ctx.frames,
+            n_fft,
+            hop_length,
+            win_length,
+            center,
+            normalized,
+            onesided,
+            edge,
+            frame_major,
         )
         return on_spectrum, None, *_Istft.none_for_options(ctx)
 
@@ -214,8 +215,7 @@ class _IstftAdjoint(_Rule):
 
     @staticmethod
     def forward(grad: Any, window: Any, *rest: Any) -> Any:
-        with _below_autograd():
-            return _library.istft_adjoint(grad, window, *rest)
+        return _below_autograd(_library.istft_adjoint, grad, window, *rest)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -255,14 +255,13 @@ class _Spectrogram(_Rule):
 
     @staticmethod
     def forward(x: Any, window: Any, *options: Any) -> Any:
-        with _below_autograd():
-            return _library.spectrogram(x, window, *options)
+        return _below_autograd(_library.spectrogram, x, window, *options)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window = ctx.saved_tensors
         *options, _pcm_scale, frame_major = ctx.options
-        on_x = _library.spectrogram_backward(grad, x, window, *options, frame_major)
+        on_x = _library.call(_library.spectrogram_backward, (grad, x, window), *options, frame_major)
         return on_x, None, *_Spectrogram.none_for_options(ctx)
 
 
@@ -271,21 +270,25 @@ class _FilteredSpectrogram(_Rule):
 
     @staticmethod
     def forward(x: Any, window: Any, filterbank: Any, *options: Any) -> Any:
-        with _below_autograd():
-            return _library.filtered_spectrogram(x, window, filterbank, *options)
+        return _below_autograd(_library.filtered_spectrogram, x, window, filterbank, *options)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window, filterbank = ctx.saved_tensors
         *options, _pcm_scale, log, _top_db, _packed, float64, frame_major = ctx.options
-        on_x = _library.filtered_spectrogram_backward(
-            grad, x, window, filterbank, *options, log, float64, frame_major
+        on_x = _library.call(
+            _library.filtered_spectrogram_backward,
+            (grad, x, window, filterbank),
+            *options,
+            log,
+            float64,
+            frame_major,
         )
         return on_x, None, None, *_FilteredSpectrogram.none_for_options(ctx)
 
 
 def _redispatch(op: Any, keyset: Any, *args: Any) -> Any:
-    with _below_autograd():
+    with torch._C._AutoDispatchBelowAutograd():
         return op.redispatch(keyset & _after_autograd, *args)
 
 
@@ -357,3 +360,4 @@ for _name, _kernel in {
     "filtered_spectrogram_backward": _filtered_spectrogram_backward_kernel,
 }.items():
     _REGISTRATIONS.impl(_name, _kernel, "Autograd", with_keyset=True)
+    _library.with_gradient[getattr(_library, _name)] = functools.partial(_kernel, None)

@@ -186,7 +186,10 @@ def logarithm(v: torch.Tensor, log: list[float]) -> torch.Tensor:
     scale, mul, add, floor, offset = log
     argument = mul * v + add
     low = argument <= floor
-    return scale * torch.where(low, math.log(floor) if floor > 0 else -math.inf, torch.where(low, 1.0, argument).log()) + offset
+    return (
+        scale * torch.where(low, math.log(floor) if floor > 0 else -math.inf, torch.where(low, 1.0, argument).log())
+        + offset
+    )
 
 
 def clipped(y: torch.Tensor, top_db: float, packed: bool, frames_of_signal: int) -> torch.Tensor:
@@ -223,9 +226,7 @@ def filtered_spectrogram(
         x = x.to(torch.float64 if float64 else torch.float32) * pcm_scale
     elif float64:
         x = x.double()
-    powers = spectrogram(
-        x, window, n_fft, hop_length, win_length, power, norm, center, pad_mode, pad, pcm_scale, True
-    )
+    powers = spectrogram(x, window, n_fft, hop_length, win_length, power, norm, center, pad_mode, pad, pcm_scale, True)
     bands = torch.matmul(powers[..., : filterbank.shape[0]], filterbank.to(powers.dtype))
     result = clipped(logarithm(bands, log), top_db, packed, x.ndim).to(dtype)
     return result if frame_major else result.transpose(-2, -1)

@@ -34,7 +34,9 @@ def istft_adjoint(
     v = divided(covered, window, n_fft, hop_length, win_length, frames, first, edge)
     v = functional.pad(v, (first, total - first - v.shape[-1]))
     complex_signal = grad.is_complex()
-    spectrum = _library.stft(v, window, n_fft, hop_length, win_length, False, "constant", False, not complex_signal, False, True)
+    spectrum = _library.stft(
+        v, window, n_fft, hop_length, win_length, False, "constant", False, not complex_signal, False, True
+    )
     if complex_signal:
         result = spectrum * scale
     else:

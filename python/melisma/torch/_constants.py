@@ -54,7 +54,14 @@ def mel_bank(
     if torch.compiler.is_compiling():
         return torch.ops.melisma.mel_bank(like, *options)
     _options.hashable(
-        op, n_fft=n_fft, sample_rate=sample_rate, n_mels=n_mels, f_min=f_min, f_max=f_max, mel_scale=mel_scale, norm=norm
+        op,
+        n_fft=n_fft,
+        sample_rate=sample_rate,
+        n_mels=n_mels,
+        f_min=f_min,
+        f_max=f_max,
+        mel_scale=mel_scale,
+        norm=norm,
     )
     return _mel_bank(like.device, *options)
 
@@ -91,5 +98,7 @@ def _fake_window(like: torch.Tensor, name: str, length: int) -> torch.Tensor:
 
 
 @torch.library.register_fake("melisma::mel_bank")
-def _fake_mel_bank(like: torch.Tensor, op: str, n_fft: int, sample_rate: float, n_mels: int, *rest: Any) -> torch.Tensor:
+def _fake_mel_bank(
+    like: torch.Tensor, op: str, n_fft: int, sample_rate: float, n_mels: int, *rest: Any
+) -> torch.Tensor:
     return torch.empty((n_fft // 2 + 1, n_mels), dtype=torch.float64, device=like.device)

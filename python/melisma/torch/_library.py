@@ -1,5 +1,6 @@
 """Loads the dispatcher's operators (namespace ``melisma``) and calls them at the least cost."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +42,26 @@ _is_grad_enabled = torch.is_grad_enabled
 _keys = torch._C._dispatch_keys
 _functorch = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
+_any_requires_grad = torch._C._any_requires_grad
+_is_compiling = torch.compiler.is_compiling
 
 
 _TYPES = (torch.Tensor, torch.nn.Parameter)
 
-
-def _plain(tensor: torch.Tensor) -> bool:
-    return type(tensor) in _TYPES and _keys(tensor).raw_repr() == _PLAIN
+# The operators' autograd kernels, put here by :mod:`._autograd`.
+with_gradient: dict[Any, Callable[..., Any]] = {}
 
 
 def call(op: Any, tensors: tuple[torch.Tensor | None, ...], *options: Any) -> Any:
-    """``op(*tensors, *options)``, past the autograd kernels (Python, 4 us) where nothing can need them.
+    """``op(*tensors, *options)``, for plain CPU tensors without the dispatcher's way through Python (4 us).
 
-    Only for plain CPU tensors outside of every transform and mode: whatever else there is finds the operator by the
-    ordinary way.
+    Only outside of every transform and mode: whatever else there is finds the operator by the ordinary way.
     """
-    if (
-        torch.compiler.is_compiling()
-        or (_is_grad_enabled() and torch._C._any_requires_grad(*tensors))
-        or forward_ad._current_level >= 0
-        or _functorch()
-        or _modes() > 0
-        or not all(tensor is None or _plain(tensor) for tensor in tensors)
-    ):
+    if _is_compiling() or forward_ad._current_level >= 0 or _functorch() or _modes():
         return op(*tensors, *options)
-    return op.redispatch(_CPU, *tensors, *options)
+    for tensor in tensors:
+        if tensor is not None and (_keys(tensor).raw_repr() != _PLAIN or type(tensor) not in _TYPES):
+            return op(*tensors, *options)
+    if _any_requires_grad(*tensors) and _is_grad_enabled():
+        return with_gradient[op](*tensors, *options)
+    return op._handle.redispatch_boxed(_CPU, *tensors, *options)

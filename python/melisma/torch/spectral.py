@@ -4,50 +4,73 @@ half and bfloat16 signals are computed in float32 and give complex64 or float32 
 :mod:`melisma.errors`, which are RuntimeErrors as PyTorch's own are.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from .. import _options
 from ..errors import InvalidArgument, InvalidType
-from . import _autograd, _composite, _constants, _fake, _library, _vmap  # noqa: F401  (registers gradients, shapes and batching)
+from . import (  # noqa: F401  (registers gradients, shapes and batching)
+    _autograd,
+    _composite,
+    _constants,
+    _fake,
+    _library,
+    _vmap,
+)
 
 PCM_SCALE = 1 / 32768
 _HALF = (torch.float16, torch.bfloat16)
 _INFINITE = float("inf")
 
 
-def _dense(op: str, name: str, tensor: torch.Tensor) -> torch.Tensor:
+def _computed(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in a dtype that the kernels compute in."""
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        kind = "a quantized one" if tensor.is_quantized else f"layout {tensor.layout}"
-        raise InvalidType(f"{op}: {name} must be a dense tensor, got {kind}")
     return tensor.float() if tensor.dtype in _HALF else tensor
 
 
 def _signal(op: str, x: Any) -> torch.Tensor:
     if not isinstance(x, torch.Tensor):
         raise InvalidType(f"{op}: input must be a tensor, got {type(x).__name__}")
-    return _dense(op, "input", x)
+    return _computed(x)
 
 
-def _check(op: str, make: Any, **options: Any) -> None:
-    """Check the options as the NumPy functions do, one look-up a call. A traced call is checked by the operator itself."""
-    if torch.compiler.is_compiling():
-        return
-    try:
-        make(*options.values())
-    except TypeError as error:
-        if not isinstance(error, InvalidType):
-            _options.hashable(op, **options)
-        raise
+class _Options:
+    """An operator's options as the dispatcher takes them: defaults filled in, checked as the NumPy functions' are.
+
+    Kept for each distinct set, so that a call costs one look-up. Traced options may be symbols: those are neither kept nor
+    checked here but by the operator.
+    """
+
+    def __init__(self, check: Callable[..., Any], make: Callable[..., tuple[Any, ...]]) -> None:
+        self._make = make
+
+        @lru_cache(maxsize=512, typed=True)
+        def kept(op: str, *options: Any) -> tuple[Any, ...]:
+            check(op, *options)
+            return make(op, *options)
+
+        self._kept = kept
+
+    def __call__(self, op: str, *options: Any) -> tuple[Any, ...]:
+        if torch.compiler.is_compiling():
+            return self._make(op, *options)
+        try:
+            return self._kept(op, *options)
+        except TypeError as error:
+            if isinstance(error, InvalidType):
+                raise
+            names = self._make.__code__.co_varnames[1 : 1 + len(options)]
+            _options.hashable(op, **dict(zip(names, options, strict=True)))
+            raise
 
 
 def _window(op: str, window: Any, win_length: int, like: torch.Tensor) -> torch.Tensor | None:
     """The window as a float tensor; None stays None (ones)."""
     if isinstance(window, torch.Tensor):
-        return _dense(op, "window", window)
+        return _computed(window)
     if window is None:
         return None
     if isinstance(window, str):
@@ -58,13 +81,14 @@ def _window(op: str, window: Any, win_length: int, like: torch.Tensor) -> torch.
     return torch.as_tensor(window, device=like.device)
 
 
-def _refused(error: Exception, op: str, **integers: Any) -> Exception:
+def _refused(error: Exception, op: str, **tensors: Any) -> Exception:
     """The library's error as the exception that says what kind it is."""
     if isinstance(error, (InvalidArgument, InvalidType)):
         return error
-    for name, value in integers.items():
-        if value is not None and not hasattr(value, "__index__"):
-            return InvalidType(f"{op}: {name} must be an integer, got {value!r}")
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and (tensor.layout is not torch.strided or tensor.is_quantized):
+            kind = "a quantized one" if tensor.is_quantized else f"layout {tensor.layout}"
+            return InvalidType(f"{op}: {name} must be a dense tensor, got {kind}")
     message = str(error)
     if not message.startswith(f"{op}: "):
         return error
@@ -72,9 +96,7 @@ def _refused(error: Exception, op: str, **integers: Any) -> Exception:
     return InvalidType(message) if any(text in message for text in types) else InvalidArgument(message)
 
 
-def _framing(
-    op: str, n_fft: Any, hop_length: Any, win_length: Any, hop_of_window: bool
-) -> tuple[Any, Any, Any]:
+def _framing(op: str, n_fft: Any, hop_length: Any, win_length: Any, hop_of_window: bool) -> tuple[Any, Any, Any]:
     """n_fft, hop_length and win_length with their defaults."""
     win = n_fft if win_length is None else win_length
     if hop_length is not None:
@@ -89,6 +111,36 @@ def _frame_major(op: str, layout: Any) -> bool:
     if layout not in ("frequency_major", "frame_major"):
         raise InvalidArgument(f"{op}: layout must be one of ['frame_major', 'frequency_major'], got {layout!r}")
     return bool(layout == "frame_major")
+
+
+def _stft_options(
+    op: str,
+    n_fft: Any,
+    hop_length: Any,
+    win_length: Any,
+    center: Any,
+    pad_mode: Any,
+    normalized: Any,
+    onesided: Any,
+    align_to_window: Any,
+    two_sided: bool,
+    layout: Any,
+) -> tuple[Any, ...]:
+    return (
+        *_framing(op, n_fft, hop_length, win_length, False),
+        bool(center),
+        "constant" if pad_mode is None and not center else pad_mode,
+        bool(normalized),
+        not two_sided if onesided is None else bool(onesided),
+        bool(align_to_window),
+        _frame_major(op, layout),
+    )
+
+
+_of_stft = _Options(
+    lambda op, *options: _options.stft_params(*options[:-1], False, options[-1]),
+    _stft_options,
+)
 
 
 def stft(
@@ -108,46 +160,63 @@ def stft(
 ) -> torch.Tensor:
     """Short-time Fourier transform of a tensor; see :func:`melisma.stft`. Differentiable in `input` and `window`."""
     x = _signal("stft", input)
-    _check(
-        "stft",
-        _options.stft_params,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        center=center,
-        pad_mode=pad_mode,
-        normalized=normalized,
-        onesided=onesided,
-        align_to_window=align_to_window,
-        complex_input=x.is_complex(),
-        pcm=False,
-        layout=layout,
-    )
-    frame_major = _frame_major("stft", layout)
+    complex_window = isinstance(window, torch.Tensor) and window.is_complex()
+    if complex_window and onesided:
+        raise InvalidArgument("stft: onesided must be False for a complex window, got True")
     try:
-        n, hop, win = _framing("stft", n_fft, hop_length, win_length, False)
-        if align_to_window is not None and center:
-            raise InvalidArgument(f"stft: align_to_window must be None where center is True, got {align_to_window!r}")
-        w = _window("stft", window, win, x)
-        complex_window = w is not None and w.is_complex()
-        two_sided = x.is_complex() or complex_window
-        if complex_window and onesided:
-            raise InvalidArgument("stft: onesided must be False for a complex window, got True")
-        options = (
-            n,
-            hop,
-            win,
+        options = _of_stft(
+            "stft",
+            n_fft,
+            hop_length,
+            win_length,
             center,
-            "constant" if pad_mode is None and not center else pad_mode,
+            pad_mode,
             normalized,
-            not two_sided if onesided is None else onesided,
-            bool(align_to_window),
-            frame_major,
+            onesided,
+            align_to_window,
+            complex_window or x.is_complex(),
+            layout,
         )
+        w = _window("stft", window, options[2], x)
         result = _composite.stft(x, w, *options) if complex_window else _library.call(_library.stft, (x, w), *options)
-    except (RuntimeError, TypeError) as error:
-        raise _refused(error, "stft", n_fft=n_fft, hop_length=hop_length, win_length=win_length) from None
+    except RuntimeError as error:
+        raise _refused(error, "stft", input=x, window=window) from None
     return result if return_complex is None or return_complex else torch.view_as_real(result)
+
+
+def _istft_options(
+    op: str,
+    n_fft: Any,
+    hop_length: Any,
+    win_length: Any,
+    center: Any,
+    normalized: Any,
+    onesided: Any,
+    length: Any,
+    edge: Any,
+    layout: Any,
+    bins: Any,
+    return_complex: Any,
+) -> tuple[Any, ...]:
+    return (
+        *_framing(op, n_fft, hop_length, win_length, False),
+        bool(center),
+        bool(normalized),
+        bins != n_fft if onesided is None else bool(onesided),
+        length,
+        bool(return_complex),
+        edge,
+        _frame_major(op, layout),
+    )
+
+
+_of_istft = _Options(
+    lambda op, *options: (
+        _options.istft_params(*options[:-1]),
+        _options.boolean(op, "return_complex", options[-1]),
+    ),
+    _istft_options,
+)
 
 
 def istft(
@@ -171,9 +240,8 @@ def istft(
     """
     if not isinstance(input, torch.Tensor):
         raise InvalidType(f"istft: input must be a tensor, got {type(input).__name__}")
-    frame_major = _frame_major("istft", layout)
-    spectrum = _dense("istft", "input", input)
-    if not spectrum.is_complex():
+    spectrum = _computed(input)
+    if not spectrum.is_complex() and spectrum.layout is torch.strided:
         if spectrum.ndim < 3 or spectrum.shape[-1] != 2 or not spectrum.is_floating_point():
             raise InvalidType(
                 f"istft: input must be complex64 or complex128, or real pairs in a last axis of 2, got {input.dtype} of "
@@ -182,38 +250,33 @@ def istft(
         spectrum = torch.view_as_complex(spectrum.contiguous())
     if spectrum.ndim < 2:
         raise InvalidArgument(f"istft: input must have at least 2 dimensions [bins, frames], got {spectrum.ndim}")
-    bins = spectrum.shape[-1 if frame_major else -2]
-    _check(
-        "istft",
-        _options.istft_params,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        center=center,
-        normalized=normalized,
-        onesided=onesided,
-        length=length,
-        edge=edge,
-        layout=layout,
-        bins=bins,
-    )
     try:
-        n, hop, win = _framing("istft", n_fft, hop_length, win_length, False)
-        w = _window("istft", window, win, spectrum)
-        one_sided = bins != n if onesided is None else onesided
-        options = (n, hop, win, center, normalized, one_sided, length, return_complex, edge, frame_major)
+        options = _of_istft(
+            "istft",
+            n_fft,
+            hop_length,
+            win_length,
+            center,
+            normalized,
+            onesided,
+            length,
+            edge,
+            layout,
+            spectrum.shape[-1 if layout == "frame_major" else -2],
+            return_complex,
+        )
+        w = _window("istft", window, options[2], spectrum)
         if w is None or not w.is_complex():
             return _library.call(_library.istft, (spectrum, w), *options)
+        one_sided = options[5]
         if one_sided or not return_complex:
             raise InvalidArgument(
                 "istft: onesided must be False and return_complex True for a complex window, "
                 f"got onesided = {one_sided}, return_complex = {return_complex}"
             )
         return _composite.istft(spectrum, w, *options)
-    except (RuntimeError, TypeError) as error:
-        raise _refused(
-            error, "istft", n_fft=n_fft, hop_length=hop_length, win_length=win_length, length=length
-        ) from None
+    except RuntimeError as error:
+        raise _refused(error, "istft", input=input, window=window) from None
 
 
 def _norm(op: str, normalized: Any) -> str:
@@ -226,7 +289,7 @@ def _norm(op: str, normalized: Any) -> str:
     raise InvalidArgument(f"{op}: normalized must be False, True, 'window' or 'frame_length', got {normalized!r}")
 
 
-def _check_spectrogram(
+def _spectrogram_options(
     op: str,
     n_fft: Any,
     hop_length: Any,
@@ -238,21 +301,20 @@ def _check_spectrogram(
     pad: Any,
     pcm_scale: Any,
     layout: Any,
-) -> None:
-    _check(
-        op,
-        partial(_options.spectrogram_params, op),
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        power=power,
-        normalized=normalized,
-        center=center,
-        pad_mode=pad_mode,
-        pad=pad,
-        pcm_scale=pcm_scale,
-        layout=layout,
+) -> tuple[Any, ...]:
+    return (
+        *_framing(op, n_fft, hop_length, win_length, True),
+        power,
+        _norm(op, normalized),
+        bool(center),
+        "constant" if pad_mode is None and not center else pad_mode,
+        pad,
+        pcm_scale,
+        _frame_major(op, layout),
     )
+
+
+_of_spectrogram = _Options(_options.spectrogram_params, _spectrogram_options)
 
 
 def spectrogram(
@@ -273,29 +335,13 @@ def spectrogram(
     """Magnitude spectrogram of a tensor; see :func:`melisma.spectrogram`. Differentiable in `x` and `window`."""
     op = "spectrogram"
     signal = _signal(op, x)
-    _check_spectrogram(
-        op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
-    )
-    frame_major = _frame_major(op, layout)
-    norm = _norm(op, normalized)
     try:
-        n, hop, win = _framing(op, n_fft, hop_length, win_length, True)
-        return _library.call(
-            _library.spectrogram,
-            (signal, _window(op, window, win, signal)),
-            n,
-            hop,
-            win,
-            power,
-            norm,
-            center,
-            "constant" if pad_mode is None and not center else pad_mode,
-            pad,
-            pcm_scale,
-            frame_major,
+        options = _of_spectrogram(
+            op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
         )
-    except (RuntimeError, TypeError) as error:
-        raise _refused(error, op, n_fft=n_fft, hop_length=hop_length, win_length=win_length, pad=pad) from None
+        return _library.call(_library.spectrogram, (signal, _window(op, window, options[2], signal)), *options)
+    except RuntimeError as error:
+        raise _refused(error, op, input=x, window=window) from None
 
 
 def _filtered(
@@ -319,37 +365,26 @@ def _filtered(
     float64: bool = False,
 ) -> torch.Tensor:
     signal = _signal(op, x)
-    _check_spectrogram(
-        op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
-    )
-    frame_major = _frame_major(op, layout)
-    norm = _norm(op, normalized)
     if top_db_scope not in ("item", "packed"):
         raise InvalidArgument(f"{op}: top_db_scope must be one of ['item', 'packed'], got {top_db_scope!r}")
     try:
-        n, hop, win = _framing(op, n_fft, hop_length, win_length, True)
+        *options, frame_major = _of_spectrogram(
+            op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
+        )
         return _library.call(
             _library.filtered_spectrogram,
-            (signal, _window(op, window, win, signal), filterbank),
-            n,
-            hop,
-            win,
-            power,
-            norm,
-            center,
-            "constant" if pad_mode is None and not center else pad_mode,
-            pad,
-            pcm_scale,
+            (signal, _window(op, window, options[2], signal), filterbank),
+            *options,
             [] if constants is None else list(constants),
             top,
             top_db_scope == "packed",
             float64,
             frame_major,
         )
-    except (RuntimeError, TypeError) as error:
-        if isinstance(error, RuntimeError) and str(error).startswith("filtered_spectrogram: "):
+    except RuntimeError as error:
+        if str(error).startswith("filtered_spectrogram: ") and type(error) is RuntimeError:
             error = RuntimeError(f"{op}: {str(error).partition(': ')[2]}")
-        raise _refused(error, op, n_fft=n_fft, hop_length=hop_length, win_length=win_length, pad=pad) from None
+        raise _refused(error, op, input=x, window=window, filterbank=filterbank) from None
 
 
 def mel_spectrogram(
@@ -483,7 +518,7 @@ def filtered_spectrogram(
     op = "filtered_spectrogram"
     bank = filterbank if isinstance(filterbank, torch.Tensor) else torch.as_tensor(filterbank, device=x.device)
     size = n_fft if torch.compiler.is_compiling() else _options.integer(op, "n_fft", n_fft, 1)
-    bank = _dense(op, "filterbank", bank)
+    bank = _computed(bank)
     if bank.ndim != 2:
         raise InvalidArgument(f"{op}: filterbank must be 2-D [bins, bands], got {bank.ndim}-D")
     rows = bank.shape[0]
