@@ -187,3 +187,21 @@ def test_real_input_and_no_frames_are_refused() -> None:
         melisma.istft(np.zeros((201, 0), np.complex64), 400)
     with pytest.raises(melisma.InvalidArgument, match=r"^istft: input.*dimension"):
         melisma.istft(np.zeros(201, np.complex64), 400)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["frequency_major", "frame_major"])
+def test_real_pairs_in(dtype: type, layout: str) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 700)).astype(dtype)
+    spectrum = melisma.stft(x, 64, 16, window="hann", layout=layout)
+    pairs = melisma.stft(x, 64, 16, window="hann", layout=layout, return_complex=False)
+    want = melisma.istft(spectrum, 64, 16, window="hann", layout=layout, length=700)
+    for view in (
+        pairs,
+        np.ascontiguousarray(pairs),
+        np.asfortranarray(pairs),
+        np.repeat(pairs, 2, axis=-2)[..., ::2, :],
+    ):
+        assert np.array_equal(melisma.istft(view, 64, 16, window="hann", layout=layout, length=700), want)
+    with pytest.raises(melisma.InvalidType, match=r"real pairs in a last axis of 2, got float\d+ of shape \(33, 2\)"):
+        melisma.istft(np.zeros((33, 2), dtype), 64)

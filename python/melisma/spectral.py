@@ -171,6 +171,15 @@ def _as_pairs(spectrum: np.ndarray) -> np.ndarray:
     )
 
 
+def _as_complex(pairs: np.ndarray) -> np.ndarray:
+    """Real numbers with a last axis of two as complex ones; without a copy where memory holds them so."""
+    complex_type = np.result_type(pairs.dtype, np.complex64)
+    order = sorted(range(pairs.ndim - 1), key=lambda axis: -abs(pairs.strides[axis]))
+    stored = pairs.transpose(*order, pairs.ndim - 1)  # as in memory: stft's result is stored frame by frame
+    values = np.ascontiguousarray(stored).view(complex_type)[..., 0]
+    return values.transpose(np.argsort(order))
+
+
 def istft(
     input: Any,
     n_fft: int,
@@ -192,7 +201,8 @@ def istft(
     Parameters
     ----------
     input : array
-        ``[..., bins, frames]`` complex64 or complex128, any strides. Imaginary parts of the first and last bin are ignored.
+        ``[..., bins, frames]`` complex64 or complex128, any strides, or real pairs ``[..., bins, frames, 2]``. Imaginary parts
+        of the first and last bin are ignored.
     n_fft, hop_length, win_length, window, center, normalized, onesided
         As given to :func:`stft`.
     length : int, optional
@@ -233,8 +243,13 @@ def istft(
             layout=layout,
         )
     array, wrap = take(input, "istft", "input")
+    if array.dtype.kind == "f" and array.ndim >= 3 and array.shape[-1] == 2:
+        array = _as_complex(array)
     if array.dtype.kind != _COMPLEX:
-        raise InvalidType(f"istft: input must be complex64 or complex128, got {array.dtype}")
+        raise InvalidType(
+            "istft: input must be complex64 or complex128, or real pairs in a last axis of 2, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
     if array.ndim < 2:
         raise InvalidArgument(f"istft: input must have at least 2 dimensions [bins, frames], got {array.ndim}")
     bins = array.shape[-1 if layout == "frame_major" else -2]

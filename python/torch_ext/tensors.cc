@@ -56,8 +56,9 @@ std::int32_t code_of(DType type) {
   return -1;
 }
 
-// From here on a result is worth huge pages of its own; smaller ones are PyTorch's allocator's, which recycles them.
-constexpr std::size_t kHugeResult = std::size_t{32} << 20;
+// From here on results come from the library's pool: a block that malloc shares with the rest of the program costs page
+// faults again and again, or comes back cold. Smaller ones are PyTorch's allocator's.
+constexpr std::size_t kPooledResult = std::size_t{1} << 20;
 
 }  // namespace
 
@@ -97,7 +98,7 @@ NewTensor new_tensor(const Shape& shape, DType dtype, bool swapped) {
   const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * dtype_size(dtype);
   const std::int32_t cpu = aoti_torch_device_type_cpu();
   AtenTensorHandle handle = nullptr;
-  if (bytes < kHugeResult) {
+  if (bytes < kPooledResult) {
     TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.ndim, shape.dims.data(), tensor.strides.data(),
                                                     code_of(dtype), cpu, -1, &handle));
   } else {

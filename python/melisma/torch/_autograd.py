@@ -47,6 +47,11 @@ class _Rule(torch.autograd.Function):
         return cls.apply(*args)
 
     @classmethod
+    def forward(cls, *args: Any) -> Any:
+        """The operator itself."""
+        return _below_autograd(cls.op, *args)
+
+    @classmethod
     def setup_context(cls, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Keep the tensors, which are the operator's own arguments, and the options."""
         tensors, ctx.options = inputs[: cls.tensors], inputs[cls.tensors :]
@@ -96,10 +101,6 @@ class _Stft(_Rule):
     op, tensors = _library.stft, 2
 
     @staticmethod
-    def forward(x: Any, window: Any, *options: Any) -> Any:
-        return _below_autograd(_library.stft, x, window, *options)
-
-    @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window = ctx.saved_tensors
         on_x = on_window = None
@@ -120,10 +121,6 @@ class _Stft(_Rule):
 
 class _StftAdjoint(_Rule):
     op, tensors = _library.stft_adjoint, 2
-
-    @staticmethod
-    def forward(grad: Any, window: Any, *rest: Any) -> Any:
-        return _below_autograd(_library.stft_adjoint, grad, window, *rest)
 
     @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
@@ -149,10 +146,6 @@ class _StftWindowGradient(_Rule):
     op, tensors = _library.stft_window_gradient, 2
 
     @staticmethod
-    def forward(x: Any, grad: Any, *options: Any) -> Any:
-        return _below_autograd(_library.stft_window_gradient, x, grad, *options)
-
-    @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
         x, grad = ctx.saved_tensors
         on_x = on_grad = None
@@ -173,10 +166,6 @@ class _StftWindowGradient(_Rule):
 
 class _Istft(_Rule):
     op, tensors = _library.istft, 2
-
-    @staticmethod
-    def forward(spectrum: Any, window: Any, *options: Any) -> Any:
-        return _below_autograd(_library.istft, spectrum, window, *options)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -212,10 +201,6 @@ class _Istft(_Rule):
 
 class _IstftAdjoint(_Rule):
     op, tensors = _library.istft_adjoint, 2
-
-    @staticmethod
-    def forward(grad: Any, window: Any, *rest: Any) -> Any:
-        return _below_autograd(_library.istft_adjoint, grad, window, *rest)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -254,10 +239,6 @@ class _Spectrogram(_Rule):
     op, tensors = _library.spectrogram, 2
 
     @staticmethod
-    def forward(x: Any, window: Any, *options: Any) -> Any:
-        return _below_autograd(_library.spectrogram, x, window, *options)
-
-    @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window = ctx.saved_tensors
         *options, _pcm_scale, frame_major = ctx.options
@@ -267,10 +248,6 @@ class _Spectrogram(_Rule):
 
 class _FilteredSpectrogram(_Rule):
     op, tensors = _library.filtered_spectrogram, 3
-
-    @staticmethod
-    def forward(x: Any, window: Any, filterbank: Any, *options: Any) -> Any:
-        return _below_autograd(_library.filtered_spectrogram, x, window, filterbank, *options)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
