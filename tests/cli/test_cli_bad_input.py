@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shutil
 import signal
@@ -257,7 +258,9 @@ def test_an_interruption_leaves_whole_files_only(number: int, make_audio: Make, 
         make_audio(f"in/{name:03}.wav", 0.3)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "melisma.cli", "features", tmp_path / "in", "-o", out]
-    with subprocess.Popen([*command, "--plot"], stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background job ignores SIGINT, and hands that on to its children.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen([*command, "--plot"], stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         deadline = time.monotonic() + 60
         while len(list(out.glob("*.npy"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
