@@ -14,6 +14,8 @@ from . import _core
 from .errors import InvalidArgument, InvalidType
 
 _INT_LIMIT = 2**62
+PCM_SCALE = 1 / 32768  # of int16 samples: +-1
+SMALLEST_ENVELOPE = 1e-11  # torch.istft's limit of the overlap-added squared window
 
 
 def integer(op: str, name: str, value: Any, low: int) -> int:
@@ -122,7 +124,7 @@ def stft_params(
     """StftParams for torch.stft's options."""
     op = "stft"
     params = _core.StftParams()
-    frames = frame_params(op, n_fft, hop_length, win_length, center, pad_mode, 0, 1 / 32768 if pcm else 1.0)
+    frames = frame_params(op, n_fft, hop_length, win_length, center, pad_mode, 0, PCM_SCALE if pcm else 1.0)
     if align_to_window is not None:
         if frames.center:
             raise InvalidArgument(f"{op}: align_to_window must be None where center is True, got {align_to_window!r}")

@@ -6,10 +6,9 @@ import numpy as np
 
 from . import _core, _options
 from ._arrays import Wrap, take, torch_operators
+from ._options import PCM_SCALE
 from .errors import InvalidArgument, InvalidType
 from .spectral import call, window_array
-
-PCM_SCALE = 1 / 32768
 
 
 def _pcm_scale(array: np.ndarray, pcm_scale: Any) -> Any:

@@ -16,7 +16,6 @@ from torch.autograd import forward_ad
 
 from . import _composite, _composite_gradients, _library
 
-_after_autograd = torch._C._after_autograd_keyset
 _functorch = torch._C._are_functorch_transforms_active
 
 
@@ -58,9 +57,9 @@ class _Rule(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
-    @classmethod
-    def none_for_options(cls, ctx: Any) -> tuple[None, ...]:
-        return (None,) * len(ctx.options)
+
+def _no_gradients(options: Any) -> tuple[None, ...]:
+    return (None,) * len(options)
 
 
 def _needs_gradient(*tensors: Any) -> bool:
@@ -97,8 +96,22 @@ def _like(gradient: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     return gradient.to(tensor.dtype)
 
 
-class _Stft(_Rule):
-    op, tensors = _library.stft, 2
+class _Bilinear(_Rule):
+    """A rule of an operator that is linear in each of its two tensors: forward mode is the operator on the tangents."""
+
+    tensors = 2
+
+    @classmethod
+    def jvp(cls, ctx: Any, first_tangent: Any, second_tangent: Any, *_: Any) -> Any:
+        first, second = ctx.saved_tensors
+        return _sum(
+            None if first_tangent is None else cls.op(first_tangent, second, *ctx.options),
+            None if second_tangent is None else cls.op(first, second_tangent, *ctx.options),
+        )
+
+
+class _Stft(_Bilinear):
+    op = _library.stft
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -108,19 +121,11 @@ class _Stft(_Rule):
             on_x = _library.call(_library.stft_adjoint, (grad, window), x.shape[-1], x.is_complex(), *ctx.options)
         if ctx.needs_input_grad[1]:
             on_window = _like(_library.stft_window_gradient(x, grad, *ctx.options), window)
-        return on_x, on_window, *_Stft.none_for_options(ctx)
-
-    @staticmethod
-    def jvp(ctx: Any, x_tangent: Any, window_tangent: Any, *_: Any) -> Any:
-        x, window = ctx.saved_tensors
-        return _sum(
-            None if x_tangent is None else _library.stft(x_tangent, window, *ctx.options),
-            None if window_tangent is None else _library.stft(x, window_tangent, *ctx.options),
-        )
+        return on_x, on_window, *_no_gradients(ctx.options)
 
 
-class _StftAdjoint(_Rule):
-    op, tensors = _library.stft_adjoint, 2
+class _StftAdjoint(_Bilinear):
+    op = _library.stft_adjoint
 
     @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
@@ -131,19 +136,11 @@ class _StftAdjoint(_Rule):
             on_grad = _library.stft(above, window, *options)
         if ctx.needs_input_grad[1]:
             on_window = _like(_library.stft_window_gradient(above, grad, *options), window)
-        return on_grad, on_window, *_StftAdjoint.none_for_options(ctx)
-
-    @staticmethod
-    def jvp(ctx: Any, grad_tangent: Any, window_tangent: Any, *_: Any) -> Any:
-        grad, window = ctx.saved_tensors
-        return _sum(
-            None if grad_tangent is None else _library.stft_adjoint(grad_tangent, window, *ctx.options),
-            None if window_tangent is None else _library.stft_adjoint(grad, window_tangent, *ctx.options),
-        )
+        return on_grad, on_window, *_no_gradients(ctx.options)
 
 
-class _StftWindowGradient(_Rule):
-    op, tensors = _library.stft_window_gradient, 2
+class _StftWindowGradient(_Bilinear):
+    op = _library.stft_window_gradient
 
     @staticmethod
     def backward(ctx: Any, above: Any) -> Any:
@@ -153,15 +150,7 @@ class _StftWindowGradient(_Rule):
             on_x = _library.stft_adjoint(grad, above, x.shape[-1], x.is_complex(), *ctx.options)
         if ctx.needs_input_grad[1]:
             on_grad = _library.stft(x, above, *ctx.options)
-        return on_x, on_grad, *_StftWindowGradient.none_for_options(ctx)
-
-    @staticmethod
-    def jvp(ctx: Any, x_tangent: Any, grad_tangent: Any, *_: Any) -> Any:
-        x, grad = ctx.saved_tensors
-        return _sum(
-            None if x_tangent is None else _library.stft_window_gradient(x_tangent, grad, *ctx.options),
-            None if grad_tangent is None else _library.stft_window_gradient(x, grad_tangent, *ctx.options),
-        )
+        return on_x, on_grad, *_no_gradients(ctx.options)
 
 
 class _Istft(_Rule):
@@ -191,7 +180,7 @@ class _Istft(_Rule):
             edge,
             frame_major,
         )
-        return on_spectrum, None, *_Istft.none_for_options(ctx)
+        return on_spectrum, None, *_no_gradients(ctx.options)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
@@ -227,7 +216,7 @@ class _IstftAdjoint(_Rule):
             edge,
             frame_major,
         )
-        return on_grad, None, *_IstftAdjoint.none_for_options(ctx)
+        return on_grad, None, *_no_gradients(ctx.options)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
@@ -243,7 +232,7 @@ class _Spectrogram(_Rule):
         x, window = ctx.saved_tensors
         *options, _pcm_scale, frame_major = ctx.options
         on_x = _library.call(_library.spectrogram_backward, (grad, x, window), *options, frame_major)
-        return on_x, None, *_Spectrogram.none_for_options(ctx)
+        return on_x, None, *_no_gradients(ctx.options)
 
 
 class _FilteredSpectrogram(_Rule):
@@ -261,12 +250,7 @@ class _FilteredSpectrogram(_Rule):
             float64,
             frame_major,
         )
-        return on_x, None, None, *_FilteredSpectrogram.none_for_options(ctx)
-
-
-def _redispatch(op: Any, keyset: Any, *args: Any) -> Any:
-    with torch._C._AutoDispatchBelowAutograd():
-        return op.redispatch(keyset & _after_autograd, *args)
+        return on_x, None, None, *_no_gradients(ctx.options)
 
 
 def _bilinear(rule: type[_Rule]) -> Any:
@@ -274,7 +258,7 @@ def _bilinear(rule: type[_Rule]) -> Any:
 
     def kernel(keyset: Any, *args: Any) -> Any:
         if not _needs_gradient(*args[: rule.tensors]):
-            return _redispatch(rule.op, keyset, *args)
+            return _library.below_autograd(rule.op, keyset, *args)
         return rule.run(*args)
 
     return kernel
@@ -282,13 +266,13 @@ def _bilinear(rule: type[_Rule]) -> Any:
 
 def _istft_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:2]):
-        return _redispatch(_library.istft, keyset, *args)
+        return _library.below_autograd(_library.istft, keyset, *args)
     return _composite.istft(*args) if _requires_gradient(args[1]) else _Istft.run(*args)
 
 
 def _istft_adjoint_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:2]):
-        return _redispatch(_library.istft_adjoint, keyset, *args)
+        return _library.below_autograd(_library.istft_adjoint, keyset, *args)
     if _requires_gradient(args[1]):
         return _composite_gradients.istft_adjoint(*args)
     return _IstftAdjoint.run(*args)
@@ -296,7 +280,7 @@ def _istft_adjoint_kernel(keyset: Any, *args: Any) -> Any:
 
 def _spectrogram_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:2]):
-        return _redispatch(_library.spectrogram, keyset, *args)
+        return _library.below_autograd(_library.spectrogram, keyset, *args)
     if _forward_mode() or _requires_gradient(args[1]):
         return _composite.spectrogram(*args)
     return _Spectrogram.run(*args)
@@ -304,7 +288,7 @@ def _spectrogram_kernel(keyset: Any, *args: Any) -> Any:
 
 def _filtered_spectrogram_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:3]):
-        return _redispatch(_library.filtered_spectrogram, keyset, *args)
+        return _library.below_autograd(_library.filtered_spectrogram, keyset, *args)
     if _forward_mode() or _requires_gradient(args[1]) or _requires_gradient(args[2]):
         return _composite.filtered_spectrogram(*args)
     *options, log, top_db, packed, float64, frame_major = args
@@ -315,13 +299,13 @@ def _filtered_spectrogram_kernel(keyset: Any, *args: Any) -> Any:
 
 def _spectrogram_backward_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:3]):
-        return _redispatch(_library.spectrogram_backward, keyset, *args)
+        return _library.below_autograd(_library.spectrogram_backward, keyset, *args)
     return _composite_gradients.spectrogram_backward(*args)
 
 
 def _filtered_spectrogram_backward_kernel(keyset: Any, *args: Any) -> Any:
     if not _needs_gradient(*args[:4]):
-        return _redispatch(_library.filtered_spectrogram_backward, keyset, *args)
+        return _library.below_autograd(_library.filtered_spectrogram_backward, keyset, *args)
     return _composite_gradients.filtered_spectrogram_backward(*args)
 
 

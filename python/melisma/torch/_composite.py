@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch.nn import functional
 
+from .._options import SMALLEST_ENVELOPE
 from . import _library
-
-SMALLEST_ENVELOPE = 1e-11  # torch.istft's limit
 
 _Composition = TypeVar("_Composition", bound=Callable[..., torch.Tensor])
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .. import _options
+from . import _library
 
 _DEFINITIONS = torch.library.Library("melisma", "FRAGMENT")
 _DEFINITIONS.define("named_window(Tensor like, str name, int length) -> Tensor")
@@ -82,8 +83,7 @@ def _define(name: str, run: Callable[..., torch.Tensor]) -> None:
     op = getattr(torch.ops.melisma, name).default
 
     def without_gradient(keyset: Any, *args: Any) -> torch.Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+        return _library.below_autograd(op, keyset, *args)
 
     _DEFINITIONS.impl(name, without_gradient, "Autograd", with_keyset=True)
 

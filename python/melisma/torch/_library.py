@@ -48,6 +48,13 @@ _is_compiling = torch.compiler.is_compiling
 
 _TYPES = (torch.Tensor, torch.nn.Parameter)
 
+
+def below_autograd(op: Any, keyset: Any, *args: Any) -> Any:
+    """What an autograd kernel does where nothing needs a gradient: go on to the next kernel."""
+    with torch._C._AutoDispatchBelowAutograd():
+        return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+
+
 # The operators' autograd kernels, put here by :mod:`._autograd`.
 with_gradient: dict[Any, Callable[..., Any]] = {}
 

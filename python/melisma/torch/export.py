@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import _options, filters
+from .._options import PCM_SCALE, SMALLEST_ENVELOPE
 from ..errors import InvalidArgument, InvalidType
 
 __all__ = [
@@ -34,10 +35,6 @@ __all__ = [
     "mel_spectrogram",
 ]
 
-PCM_SCALE = 1 / 32768
-
-# torch.istft's: below it, a sample's overlap-added squared window counts as nothing.
-_TINY_ENVELOPE = 1e-11
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")
 _LAYOUTS = ("frequency_major", "frame_major")
 
@@ -210,9 +207,9 @@ class ISTFT(torch.nn.Module):
         total = F.conv_transpose1d(rows, self.kernels, stride=self.hop_length)
         envelope = F.conv_transpose1d(torch.ones_like(rows[:1, :1]), self.squares, stride=self.hop_length)
         if self.edge == "clamp":
-            y = total / envelope.clamp(min=_TINY_ENVELOPE)
+            y = total / envelope.clamp(min=SMALLEST_ENVELOPE)
         else:
-            some = envelope > _TINY_ENVELOPE
+            some = envelope > SMALLEST_ENVELOPE
             y = torch.where(some, total / torch.where(some, envelope, 1.0), 0.0)
         y = y.reshape(*pairs.shape[:-3], y.shape[-1])
         start = self.n_fft // 2 if self.center else 0

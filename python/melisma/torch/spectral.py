@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .. import _options
+from .._options import PCM_SCALE
 from ..errors import InvalidArgument, InvalidType
 from . import (  # noqa: F401  (registers gradients, shapes and batching)
     _autograd,
@@ -21,7 +22,6 @@ from . import (  # noqa: F401  (registers gradients, shapes and batching)
     _vmap,
 )
 
-PCM_SCALE = 1 / 32768
 _HALF = (torch.float16, torch.bfloat16)
 _INFINITE = float("inf")
 

@@ -5,10 +5,9 @@ import warnings
 import torch
 from torch import Tensor
 
+from ..._options import PCM_SCALE
 from ...errors import InvalidArgument, InvalidType
 from .. import spectral as _ops
-
-_PCM_SCALE = 1 / 32768
 
 
 def _norms(op: str, normalized: bool | str) -> tuple[bool, bool]:
@@ -38,7 +37,7 @@ def common(x: Tensor, weights: Tensor | None, window: Tensor | None) -> tuple[Te
     elif x.is_floating_point():  # other integers are for the operators to refuse
         x = x.to(real)
     elif double and x.dtype == torch.int16:
-        x = x.to(real) * _PCM_SCALE
+        x = x.to(real) * PCM_SCALE
     if weights is not None:
         weights = weights.to(real)
     if window is not None:
