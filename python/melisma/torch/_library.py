@@ -42,7 +42,6 @@ _is_grad_enabled = torch.is_grad_enabled
 _keys = torch._C._dispatch_keys
 _functorch = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
-_any_requires_grad = torch._C._any_requires_grad
 _is_compiling = torch.compiler.is_compiling
 
 
@@ -66,9 +65,12 @@ def call(op: Any, tensors: tuple[torch.Tensor | None, ...], *options: Any) -> An
     """
     if _is_compiling() or forward_ad._current_level >= 0 or _functorch() or _modes():
         return op(*tensors, *options)
+    differentiable = False
     for tensor in tensors:
-        if tensor is not None and (_keys(tensor).raw_repr() != _PLAIN or type(tensor) not in _TYPES):
-            return op(*tensors, *options)
-    if _any_requires_grad(*tensors) and _is_grad_enabled():
+        if tensor is not None:
+            if _keys(tensor).raw_repr() != _PLAIN or type(tensor) not in _TYPES:
+                return op(*tensors, *options)
+            differentiable = differentiable or tensor.requires_grad
+    if differentiable and _is_grad_enabled():
         return with_gradient[op](*tensors, *options)
     return op._handle.redispatch_boxed(_CPU, *tensors, *options)

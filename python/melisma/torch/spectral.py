@@ -34,7 +34,7 @@ def _computed(tensor: torch.Tensor) -> torch.Tensor:
 def _signal(op: str, x: Any) -> torch.Tensor:
     if not isinstance(x, torch.Tensor):
         raise InvalidType(f"{op}: input must be a tensor, got {type(x).__name__}")
-    return _computed(x)
+    return x.float() if x.dtype in _HALF else x
 
 
 class _Options:
@@ -70,7 +70,7 @@ class _Options:
 def _window(op: str, window: Any, win_length: int, like: torch.Tensor) -> torch.Tensor | None:
     """The window as a float tensor; None stays None (ones)."""
     if isinstance(window, torch.Tensor):
-        return _computed(window)
+        return window.float() if window.dtype in _HALF else window
     if window is None:
         return None
     if isinstance(window, str):

@@ -25,25 +25,32 @@ std::shared_ptr<const Plan> cached(const Key& key, Make make) {
   return plans.emplace(key, std::move(plan)).first->second;
 }
 
-// exp(-2 pi i j / n) for j < count, one octant computed and the others mirrored.
-std::vector<Twiddle> unit_circle(std::int64_t n, std::int64_t count) {
-  std::vector<Twiddle> w(static_cast<std::size_t>(count));
-  for (std::int64_t j = 0; j <= n / 8 && j < count; ++j) w[static_cast<std::size_t>(j)] = twiddle(j, n);
-  const bool mirrors = n % 8 == 0;
-  for (std::int64_t j = n / 8 + 1; j < count; ++j) {
-    Twiddle& out = w[static_cast<std::size_t>(j)];
-    if (!mirrors) {
-      out = twiddle(j, n);
-    } else if (j <= n / 4) {  // mirrored at the angle pi/4: cos and sin change places
-      const Twiddle& a = w[static_cast<std::size_t>(n / 4 - j)];
-      out = {-a.im, -a.re};
-    } else {  // a quarter turn further: times -i
-      const Twiddle& a = w[static_cast<std::size_t>(j - n / 4)];
-      out = {a.im, -a.re};
+// exp(-2 pi i j / n) for 0 <= j < n out of a table of its first octant, so that a large size touches few fresh pages;
+// the whole circle where n is no multiple of 8.
+class UnitCircle {
+ public:
+  explicit UnitCircle(std::int64_t n) : n_(n), first_(static_cast<std::size_t>(n % 8 == 0 ? n / 8 + 1 : n)) {
+    for (std::size_t j = 0; j < first_.size(); ++j) first_[j] = twiddle(static_cast<std::int64_t>(j), n);
+  }
+
+  Twiddle operator()(std::int64_t j) const {
+    if (n_ % 8 != 0) return first_[static_cast<std::size_t>(j)];
+    const std::int64_t quarter = 4 * j / n_, rest = j - quarter * (n_ / 4);
+    const bool mirrored = rest > n_ / 8;  // at the angle pi/4: cos and sin change places
+    const Twiddle& a = first_[static_cast<std::size_t>(mirrored ? n_ / 4 - rest : rest)];
+    const double re = mirrored ? -a.im : a.re, im = mirrored ? -a.re : a.im;
+    switch (quarter) {  // times (-i)^quarter
+      case 0: return {re, im};
+      case 1: return {im, -re};
+      case 2: return {-re, -im};
+      default: return {-im, re};
     }
   }
-  return w;
-}
+
+ private:
+  std::int64_t n_;
+  std::vector<Twiddle> first_;
+};
 
 void output_positions(const std::vector<int>& radices, std::size_t level, std::int64_t n, std::int64_t base,
                       std::int64_t first, std::int64_t step, std::vector<std::int32_t>& position) {
@@ -57,34 +64,40 @@ void output_positions(const std::vector<int>& radices, std::size_t level, std::i
   }
 }
 
+// The passes over n values from `level` on, out of the circle of n.
 template <typename T>
-std::shared_ptr<const FftPlan<T>> make_fft_plan(std::int64_t n, int first) {
-  const std::vector<int> radices = factorise(n, first);
-  auto plan = std::make_shared<FftPlan<T>>();
-  plan->n = n;
+void append_passes(FftPlan<T>& plan, const std::vector<int>& radices, std::size_t level, const UnitCircle& circle) {
+  std::int64_t first_block = plan.n;
+  for (std::size_t l = 0; l < level; ++l) first_block /= radices[l];
   std::size_t total = 0;
-  std::int64_t block = n;
-  for (int r : radices) {
-    total += static_cast<std::size_t>(block / r * (r - 1) * 2);
-    block /= r;
+  std::int64_t block = first_block;
+  for (std::size_t l = level; l < radices.size(); block /= radices[l++]) {
+    total += static_cast<std::size_t>(block / radices[l] * (radices[l] - 1) * 2);
   }
-  plan->storage.resize(total);
-  const std::vector<Twiddle> w = unit_circle(n, n);
-  T* next = plan->storage.data();
-  block = n;
-  for (int r : radices) {
-    const std::int64_t m = block / r;
-    const std::int64_t step = n / block;
-    plan->passes.push_back({r, block, m, next});
+  plan.storage.resize(total);
+  T* next = plan.storage.data();
+  block = first_block;
+  for (std::size_t l = level; l < radices.size(); ++l) {
+    const int r = radices[l];
+    const std::int64_t m = block / r, step = plan.n / block;
+    plan.passes.push_back({r, block, m, next});
     for (std::int64_t j = 0; j < m; ++j) {
       for (int k = 1; k < r; ++k) {
-        const Twiddle& t = w[static_cast<std::size_t>(j * k * step)];
+        const Twiddle t = circle(j * k * step);
         *next++ = static_cast<T>(t.re);
         *next++ = static_cast<T>(t.im);
       }
     }
     block = m;
   }
+}
+
+template <typename T>
+std::shared_ptr<const FftPlan<T>> make_fft_plan(std::int64_t n, int first) {
+  const std::vector<int> radices = factorise(n, first);
+  auto plan = std::make_shared<FftPlan<T>>();
+  plan->n = n;
+  append_passes(*plan, radices, 0, UnitCircle(n));
   plan->position.resize(static_cast<std::size_t>(n));
   output_positions(radices, 0, n, 0, 0, 1, plan->position);
   return plan;
@@ -181,15 +194,18 @@ template <typename T>
 std::shared_ptr<const RowsPlan<T>> rows_plan(std::int64_t n, int lanes) {
   return cached<std::pair<std::int64_t, int>, RowsPlan<T>>({n, lanes}, [&] {
     auto plan = std::make_shared<RowsPlan<T>>();
-    plan->fft = fft_plan<T>(n, lanes);
-    const FftPass<T>& pass = plan->fft->passes[0];
-    const std::int64_t m = pass.sub_block;
+    const UnitCircle circle(n);
+    const std::int64_t m = n / lanes;
+    plan->fft.n = n;
+    plan->fft.passes.push_back({lanes, n, m, nullptr});
+    append_passes(plan->fft, factorise(n, lanes), 1, circle);
+    plan->first_twiddles.reserve(static_cast<std::size_t>((m + lanes - 1) / lanes * (lanes - 1) * 2 * lanes));
     for (std::int64_t block = 0; block < m; block += lanes) {
       const std::int64_t p = std::min<std::int64_t>(block, m - lanes);
       for (int k = 1; k < lanes; ++k) {
-        for (int part = 0; part < 2; ++part) {
+        for (const double Twiddle::*part : {&Twiddle::re, &Twiddle::im}) {
           for (int lane = 0; lane < lanes; ++lane) {
-            plan->first_twiddles.push_back(pass.twiddles[((p + lane) * (lanes - 1) + k - 1) * 2 + part]);
+            plan->first_twiddles.push_back(static_cast<T>(circle((p + lane) * k).*part));
           }
         }
       }
@@ -205,10 +221,11 @@ std::shared_ptr<const RealTwiddles<T>> real_twiddles(std::int64_t n) {
     const std::size_t count = static_cast<std::size_t>(n / 4 + 1);
     result->re.resize(count);
     result->im.resize(count);
-    const std::vector<Twiddle> w = unit_circle(n, n / 4 + 1);
+    const UnitCircle circle(n);
     for (std::size_t k = 0; k < count; ++k) {
-      result->re[k] = static_cast<T>(w[k].re);
-      result->im[k] = static_cast<T>(w[k].im);
+      const Twiddle w = circle(static_cast<std::int64_t>(k));
+      result->re[k] = static_cast<T>(w.re);
+      result->im[k] = static_cast<T>(w.im);
     }
     return result;
   });

@@ -72,10 +72,11 @@ struct FftPlan {
 template <typename T>
 std::shared_ptr<const FftPlan<T>> fft_plan(std::int64_t n, int first);
 
-// For one frame across `lanes` lanes: the first radix is `lanes`, and its twiddles are vectors.
+// For one frame across `lanes` lanes: the first radix is `lanes`, and its twiddles are vectors. Large sizes are planned
+// in the time of their page faults, so nothing stands here that no kernel reads.
 template <typename T>
 struct RowsPlan {
-  std::shared_ptr<const FftPlan<T>> fft;
+  FftPlan<T> fft;                   // without twiddles of the first pass and without positions
   AlignedVector<T> first_twiddles;  // [blocks of p][lanes - 1][2][lanes]; the last block ends at m - 1
 };
 template <typename T>

@@ -62,7 +62,7 @@ template <std::int64_t N, class D, typename T, class Source>
 HWY_NOINLINE void first_pass(D d, const RowsPlan<T>& plan, const Source source, T* HWY_RESTRICT y) {
   using V = hn::Vec<D>;
   constexpr int L = static_cast<int>(hn::MaxLanes(D()));
-  const std::int64_t n = N > 0 ? N : plan.fft->n, m = n / L, stride = rows_stride(n);
+  const std::int64_t n = N > 0 ? N : plan.fft.n, m = n / L, stride = rows_stride(n);
   const T* HWY_RESTRICT t = plan.first_twiddles.data();
   for (std::int64_t block = 0; block < m; block += L, t += 2 * L * (L - 1)) {
     const std::int64_t p = HWY_MIN(block, m - L);  // the last block overlaps the one before; it writes the same values
@@ -143,7 +143,7 @@ void rows_pass_any(D d, const FftPass<T>& pass, std::int64_t s, const T* x, T* y
 // The passes after the first, which has written to `from`; the result ends in `from` where their number is even.
 template <class D, typename T>
 HWY_NOINLINE void later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
-  const FftPlan<T>& fft = *plan.fft;
+  const FftPlan<T>& fft = plan.fft;
   std::int64_t s = fft.passes[0].radix;
   for (std::size_t l = 1; l < fft.passes.size(); ++l) {
     rows_pass_any(d, fft.passes[l], s, from, to, rows_stride(fft.n));
@@ -163,7 +163,7 @@ HWY_INLINE void fixed_passes(D d, const FftPlan<T>& fft, T* from, T* to) {
 }
 template <std::int64_t N, class D, typename T>
 HWY_NOINLINE void fixed_later_passes(D d, const RowsPlan<T>& plan, T* from, T* to) {
-  fixed_passes<N, N / static_cast<std::int64_t>(hn::MaxLanes(D())), 1>(d, *plan.fft, from, to);
+  fixed_passes<N, N / static_cast<std::int64_t>(hn::MaxLanes(D())), 1>(d, plan.fft, from, to);
 }
 
 template <std::int64_t N, class D, typename T, class Source>
@@ -182,7 +182,7 @@ HWY_INLINE void run_passes_any(D d, const RowsPlan<T>& plan, const Source& sourc
   constexpr std::int64_t kSquare = static_cast<std::int64_t>(hn::MaxLanes(D()) * hn::MaxLanes(D()));
   if constexpr (std::is_same_v<T, float>) {
     // n_fft 512 to 4096. A vector's square is the smallest size.
-    switch (plan.fft->n) {
+    switch (plan.fft.n) {
       case 256:
         if constexpr (kSquare <= 256) return run_passes<256>(d, plan, source, first, second);
         break;
@@ -198,15 +198,15 @@ HWY_INLINE void run_passes_any(D d, const RowsPlan<T>& plan, const Source& sourc
 template <typename T>
 void fft_real(const RowsPlan<T>& plan, const T* frame, const T* window, T* z, T* work) {
   const hn::ScalableTag<T> d;
-  const bool even = (plan.fft->passes.size() - 1) % 2 == 0;
-  run_passes_any(d, plan, Samples<T>{frame, window, plan.fft->n}, even ? z : work, even ? work : z);
+  const bool even = (plan.fft.passes.size() - 1) % 2 == 0;
+  run_passes_any(d, plan, Samples<T>{frame, window, plan.fft.n}, even ? z : work, even ? work : z);
 }
 
 template <typename T>
 const T* fft_split(const RowsPlan<T>& plan, T* z, T* work) {
-  const std::int64_t n = plan.fft->n;
+  const std::int64_t n = plan.fft.n;
   run_passes_any(hn::ScalableTag<T>(), plan, Split<T>{z, z + rows_stride(n)}, work, z);
-  return (plan.fft->passes.size() - 1) % 2 == 0 ? work : z;
+  return (plan.fft.passes.size() - 1) % 2 == 0 ? work : z;
 }
 
 template <typename T>

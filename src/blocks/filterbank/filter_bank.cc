@@ -90,6 +90,9 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
         mel_to_hz(low + (high - low) * static_cast<double>(i) / static_cast<double>(params.n_mels + 1), params.scale);
   }
   FilterBank bank(bins);
+  bank.weights64_.reserve(static_cast<std::size_t>(2 * bins));  // a bin lies in two triangles at most
+  bank.weights32_.reserve(static_cast<std::size_t>(2 * bins));
+  std::vector<double> weights;
   const double step = bins > 1 ? nyquist / static_cast<double>(bins - 1) : 0.0;
   for (std::int64_t m = 0; m < params.n_mels; ++m) {
     const double left = edges[static_cast<std::size_t>(m)], center = edges[static_cast<std::size_t>(m + 1)],
@@ -101,7 +104,7 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
     const double height = params.norm == MelNorm::kSlaney ? 2.0 / (right - left) : 1.0;
     const std::int64_t first =
         step > 0 ? std::clamp<std::int64_t>(static_cast<std::int64_t>(left / step), 0, bins - 1) : 0;
-    std::vector<double> weights;
+    weights.clear();
     for (std::int64_t k = first; k < bins; ++k) {
       const double f = static_cast<double>(k) * step;
       if (f > right) break;

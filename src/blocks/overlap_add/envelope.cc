@@ -46,20 +46,19 @@ Envelope<C>::Envelope(const std::vector<double>& window, std::int64_t hop, std::
     return static_cast<C>(scale / envelope);
   };
 
-  std::vector<double> sums(static_cast<std::size_t>(head_end_));
-  for (std::int64_t n = 0; n < head_end_; ++n) {  // frames 0 .. frames - 1 that cover n
-    double sum = 0;
+  head_.resize(static_cast<std::size_t>(head_end_));
+  std::vector<double> last_hop(static_cast<std::size_t>(std::min(hop, head_end_)));   // sums of the hop before n
+  for (std::int64_t n = 0, r = 0; n < head_end_; ++n, r = r + 1 < hop ? r + 1 : 0) {  // frames 0 .. frames - 1 over n
+    double& sum = last_hop[static_cast<std::size_t>(r)];
     const std::int64_t latest = std::min(n / hop, frames - 1), earliest = n < n_fft ? 0 : (n - n_fft) / hop + 1;
     if (latest * hop + hop > n && n >= hop && n < n_fft) {
-      sum = square(n) + sums[static_cast<std::size_t>(n - hop)];  // one frame more than a hop earlier
+      sum += square(n);  // one frame more than a hop earlier
     } else {
+      sum = 0;
       for (std::int64_t t = earliest; t <= latest; ++t) sum += square(n - t * hop);
     }
-    sums[static_cast<std::size_t>(n)] = sum;
+    head_[static_cast<std::size_t>(n)] = invert(sum, n);
   }
-  head_.resize(sums.size());
-  for (std::int64_t n = 0; n < head_end_; ++n)
-    head_[static_cast<std::size_t>(n)] = invert(sums[static_cast<std::size_t>(n)], n);
 
   if (repeats) {
     const std::int64_t times = (kShortestPeriod + hop - 1) / hop;

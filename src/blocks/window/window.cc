@@ -66,10 +66,10 @@ void fill(Curve curve, bool periodic, double parameter, const Tensor& out) {
     return;
   }
   const std::int64_t period = periodic ? length : length - 1;  // w[i] == w[period - i], exactly
-  for (std::int64_t i = 0; i < length; ++i) {
-    const std::int64_t folded = std::min(i, period - i);
-    w[i * stride] = static_cast<T>(curve(static_cast<double>(folded) / static_cast<double>(period), parameter));
+  for (std::int64_t i = 0; i <= period / 2; ++i) {
+    w[i * stride] = static_cast<T>(curve(static_cast<double>(i) / static_cast<double>(period), parameter));
   }
+  for (std::int64_t i = period / 2 + 1; i < length; ++i) w[i * stride] = w[(period - i) * stride];
 }
 
 }  // namespace
