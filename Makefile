@@ -47,8 +47,9 @@ test-python: .venv/.adapter
 
 .PHONY: build-release
 build-release: system
+	@tools/setup.sh metal
 	cmake --preset release
-	cmake --build --preset release --target melisma melisma_tests
+	cmake --build --preset release --target melisma_libraries melisma_tests
 
 .PHONY: test-asan
 test-asan: system ## C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -8,6 +8,9 @@ install(TARGETS melisma EXPORT melismaTargets
         ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+if(TARGET melisma_cuda)  # beside libmelisma, which looks for it there
+  install(TARGETS melisma_cuda LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
 install(EXPORT melismaTargets NAMESPACE melisma:: DESTINATION "${_package_dir}")
 
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/melismaConfig.cmake.in"

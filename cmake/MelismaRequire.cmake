@@ -18,6 +18,7 @@ macro(melisma_require_build_dependencies)
 
   melisma_find_package(hwy libhwy-dev highway)
   melisma_find_package(TBB libtbb-dev tbb)
+  melisma_find_package(nlohmann_json nlohmann-json3-dev nlohmann-json)
 
   find_path(MELISMA_DLPACK_INCLUDE_DIR dlpack/dlpack.h)
   mark_as_advanced(MELISMA_DLPACK_INCLUDE_DIR)

@@ -104,7 +104,7 @@ def test_strict_counts_a_missed_target(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"suite": "gpu"}, "suite must be one of cpu, separator, got 'gpu'"),
+        ({"suite": "gpu"}, "suite must be one of cpu, separator, cuda, got 'gpu'"),
         ({"only": "("}, r"only must be a regular expression, got '\('"),
         ({"only": "no such case"}, "only must match a case of this run, got 'no such case'; the cases are"),
         ({"json_out": "no/such/folder/x.json"}, "json_out must lie in an existing folder, got 'no/such/folder/x.json'"),
@@ -225,7 +225,7 @@ def test_the_table_without_rich_is_markdown(
               floors=1.25, note="hello")  # fmt: skip
     report.print_table([row], "heading")
     out = capsys.readouterr().out
-    assert "| stft 4x160k | 0.500 ms | torch.stft | 12.50 ms | 25.0x | >= 4x | pass | 1.2 |" in out
+    assert "| stft 4x160k | 0.500 ms | torch.stft | 12.50 ms | 25.0x | >= 4x | pass | 1.25 |" in out
     assert "- stft 4x160k: hello" in out
 
 
@@ -248,3 +248,27 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 def _run_only(only: str) -> list[Row]:
     return benchmark._measure(benchmark._choose("cpu", True, only), Context(True, 1e9))
+
+
+@needs_torch
+def test_the_cuda_suite_has_the_issues_table_and_needs_a_gpu() -> None:
+    from melisma._bench import cuda
+
+    names = [f"{case.group}: {case.name}" for case in cuda.cases()]
+    assert len(set(names)) == len(names)
+    assert len([name for name in names if name.startswith("general")]) == 14
+    assert "stft: stft 32x480k n 400 hop 160" in names
+    if not rivals.torch.cuda.is_available():
+        with pytest.raises(ValueError, match="suite 'cuda' needs a CUDA device"):
+            benchmark.run("cuda")
+
+
+def test_goals_of_the_cuda_suite() -> None:
+    from melisma._bench.cuda import Goal, _verdict
+
+    goal = Goal(1.25, 3.8)
+    assert str(goal) == "<= 1.25 floors, >= 3.8x"
+    assert _verdict(goal, 1.25, 3.8) == PASS
+    assert _verdict(goal, 1.26, 9.0) == _verdict(goal, 1.0, 3.7) == SHORT
+    assert _verdict(goal, 1.0, None) == MISSING
+    assert _verdict(Goal(), 9.0, None) == INFO

@@ -132,6 +132,12 @@ def test_many_callers_at_once() -> None:
         ("MELISMA_POOL_MB", "-1"),
         ("MELISMA_SIMD", "AVX9000"),
         ("MELISMA_STRICT", "yes"),
+        ("MELISMA_AUTOTUNE", "2"),
+        ("MELISMA_CACHE", "off"),
+        ("MELISMA_VARIANT", "fast-forward"),
+        ("MELISMA_VARIANT", "fast-forward="),
+        ("MELISMA_VARIANT", "fft=0"),
+        ("MELISMA_VARIANT", "fast-forward=0;0"),
     ],
 )
 def test_bad_variables_are_named_at_each_call(name: str, value: str) -> None:

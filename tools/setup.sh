@@ -5,25 +5,26 @@
 #   tools/setup.sh arm        AArch64 cross compiler, libraries and emulator
 #   tools/setup.sh tidy       clang-tidy
 #   tools/setup.sh fuzz       clang with libFuzzer
+#   tools/setup.sh metal      clang, which checks the Metal sources
 set -euo pipefail
-part=${1:?usage: tools/setup.sh build|samples|arm|tidy|fuzz}
+part=${1:?usage: tools/setup.sh build|samples|arm|tidy|fuzz|metal}
 python=${PYTHON:-python3}
 
 apt_packages=()
 brew_packages=()
 case $part in
   build)
-    apt_packages=(g++ cmake ninja-build ccache libhwy-dev libtbb-dev libdlpack-dev libgtest-dev libbenchmark-dev libsndfile1-dev)
-    brew_packages=(cmake ninja ccache highway tbb dlpack googletest google-benchmark libsndfile)
+    apt_packages=(g++ cmake ninja-build ccache libhwy-dev libtbb-dev nlohmann-json3-dev libdlpack-dev libgtest-dev libbenchmark-dev libsndfile1-dev)
+    brew_packages=(cmake ninja ccache highway tbb nlohmann-json dlpack googletest google-benchmark libsndfile)
     # A Python that did not come from Debian (pyenv, uv) brings these two itself.
     "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_packages+=(python3-venv)
     "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
       apt_packages+=(python3-dev)
     ;;
   samples) apt_packages=(sonic-pi-samples) ;;
-  arm) apt_packages=(g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libtbb-dev:arm64 libdlpack-dev libgtest-dev ninja-build cmake) ;;
+  arm) apt_packages=(g++-aarch64-linux-gnu qemu-user libhwy-dev:arm64 libtbb-dev:arm64 nlohmann-json3-dev libdlpack-dev libgtest-dev ninja-build cmake) ;;
   tidy) apt_packages=(clang-tidy) ;;
-  fuzz) apt_packages=(clang) ;;
+  fuzz | metal) apt_packages=(clang) ;;
   *) echo "tools/setup.sh: unknown part '$part'" >&2; exit 2 ;;
 esac
 
@@ -31,6 +32,7 @@ if [[ $(uname -s) == Darwin ]]; then
   case $part in
     arm) echo "make test-arm cross-builds on Debian; this is a Mac: run make test" >&2; exit 1 ;;
     samples) exit 1 ;;
+    metal) exit 0 ;;  # Apple's own clang
     tidy | fuzz) brew_packages=(llvm) ;;
   esac
   command -v brew >/dev/null || { echo "melisma needs Homebrew's packages: ${brew_packages[*]}" >&2; exit 1; }
@@ -44,7 +46,7 @@ fi
 
 if ! command -v apt-get >/dev/null; then
   # CMake names what it misses; the user of another distribution knows its name for it.
-  [[ $part == build ]] && exit 0
+  [[ $part == build || $part == metal ]] && exit 0
   echo "tools/setup.sh $part: needs apt-get (${apt_packages[*]})" >&2
   exit 1
 fi

@@ -11,7 +11,7 @@ namespace melisma {
 inline Tensor from_dlpack(const DLTensor& t, const char* op, const char* argument) {
   char* data = t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset;
   return from_foreign({data, static_cast<int>(t.device.device_type), t.dtype.code, t.dtype.bits, t.dtype.lanes, t.ndim,
-                       t.shape, t.strides},
+                       t.shape, t.strides, t.device.device_id},
                       op, argument);
 }
 

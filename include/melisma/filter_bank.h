@@ -65,4 +65,23 @@ class FilterBank {
   std::vector<float> weights32_;
 };
 
+// A filter bank as an operator takes it. On the CPU: a FilterBank. On a GPU: its dense matrix in device memory and,
+// where the host knows the weights without waiting for the device (a trainable bank's it does not), the FilterBank
+// beside it: only with that can kernels skip the zeros. What it is made from must outlive it.
+class FilterBankView {
+ public:
+  FilterBankView(const FilterBank& bank) : host_(&bank) {}  // NOLINT: a FilterBank is one
+  // weights: [bins, bands] float32 or float64, any strides; host: the same values, or null.
+  explicit FilterBankView(const Tensor& weights, const FilterBank* host = nullptr);
+
+  std::int64_t bins() const { return weights_ ? weights_->size(0) : host_->bins(); }
+  std::int64_t bands() const { return weights_ ? weights_->size(1) : host_->bands(); }
+  const FilterBank* host() const { return host_; }
+  const Tensor* weights() const { return weights_ ? &*weights_ : nullptr; }
+
+ private:
+  const FilterBank* host_ = nullptr;
+  std::optional<Tensor> weights_;
+};
+
 }  // namespace melisma

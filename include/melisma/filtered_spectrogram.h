@@ -36,11 +36,12 @@ struct FilteredSpectrogramParams {
 };
 
 // bank.bins() must be the number of bins of the spectrogram (n_fft/2 + 1, or n_fft/2 without Nyquist).
-// x: as spectrogram's; out: filtered_spectrogram_shape(...), float32, or float64 from float64.
-Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params);
-void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
-                          const FilteredSpectrogramParams& params, const Tensor& out);
-Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+// x: as spectrogram's; out: filtered_spectrogram_shape(...), float32, or float64 from float64; on a GPU float16 or
+// bfloat16 in place of float32. Where x is on the CPU a FilterBank is passed as it is.
+Shape filtered_spectrogram_shape(const Tensor& x, const FilterBankView& bank, const FilteredSpectrogramParams& params);
+void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBankView& bank,
+                          const FilteredSpectrogramParams& params, const Tensor& out, const Queue& queue = {});
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBankView& bank,
                                          const FilteredSpectrogramParams& params);
 
 // Gradient with respect to x of a loss whose gradient with respect to the result is `grad`; spectrum and bands are
@@ -49,8 +50,10 @@ Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank
 // x:    [..., samples] float32 or float64
 // grad: filtered_spectrogram_shape(x, bank, params), of x's dtype
 // out:  x's shape and dtype, no overlap with x or grad; any strides in all three
-void filtered_spectrogram_backward(const Tensor& x, const Tensor& grad, const Tensor* window, const FilterBank& bank,
-                                   const FilteredSpectrogramParams& params, const Tensor& out);
+// On a GPU each of the three may be float16 or bfloat16 in place of float32.
+void filtered_spectrogram_backward(const Tensor& x, const Tensor& grad, const Tensor* window,
+                                   const FilterBankView& bank, const FilteredSpectrogramParams& params,
+                                   const Tensor& out, const Queue& queue = {});
 
 // The same two in plain float64 arithmetic whatever x is; grad and out are float64.
 void filtered_spectrogram_reference(const Tensor& x, const Tensor* window, const FilterBank& bank,

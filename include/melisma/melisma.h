@@ -6,6 +6,7 @@
 #include "melisma/filtered_spectrogram.h"
 #include "melisma/frames.h"
 #include "melisma/istft.h"
+#include "melisma/queue.h"
 #include "melisma/runtime.h"
 #include "melisma/spectrogram.h"
 #include "melisma/stft.h"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "melisma/frames.h"
+#include "melisma/queue.h"
 #include "melisma/runtime.h"
 #include "melisma/tensor.h"
 
@@ -11,7 +12,7 @@ namespace melisma {
 enum class SpectrumNorm : std::uint8_t {
   kNone,
   kFrameLength,  // times 1 / sqrt(n_fft)
-  kWindow,       // times 1 / sqrt(sum w^2)
+  kWindow,       // times 1 / sqrt(sum w^2); a window of zeros is an Error, on a GPU it gives NaN
 };
 
 struct SpectrogramParams {
@@ -25,8 +26,10 @@ struct SpectrogramParams {
 };
 
 // x: [..., samples] int16, float32 or float64; out: spectrogram_shape(x, params), float32, or float64 from float64.
+// On a GPU x and out may each be float16 or bfloat16 in place of float32; computed in float32.
 Shape spectrogram_shape(const Tensor& x, const SpectrogramParams& params);
-void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out);
+void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out,
+                 const Queue& queue = {});
 Explanation explain_spectrogram(const Tensor& x, const SpectrogramParams& params);
 
 // Gradient with respect to x of a loss whose gradient with respect to the spectrogram is `grad`; the spectrum is
@@ -35,8 +38,9 @@ Explanation explain_spectrogram(const Tensor& x, const SpectrogramParams& params
 // x:    [..., samples] float32 or float64
 // grad: spectrogram_shape(x, params), of x's dtype
 // out:  x's shape and dtype, no overlap with x or grad; any strides in all three
+// On a GPU each of the three may be float16 or bfloat16 in place of float32.
 void spectrogram_backward(const Tensor& x, const Tensor& grad, const Tensor* window, const SpectrogramParams& params,
-                          const Tensor& out);
+                          const Tensor& out, const Queue& queue = {});
 
 // The same two in plain float64 arithmetic whatever x is; grad and out are float64.
 void spectrogram_reference(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out);

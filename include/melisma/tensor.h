@@ -9,11 +9,14 @@
 
 namespace melisma {
 
-enum class DType : std::uint8_t { kInt16, kFloat32, kFloat64, kComplex64, kComplex128 };
+// kFloat16 and kBFloat16 are dtypes of GPU tensors; the CPU's operators refuse them.
+enum class DType : std::uint8_t { kInt16, kFloat32, kFloat64, kComplex64, kComplex128, kFloat16, kBFloat16 };
 
 constexpr std::size_t dtype_size(DType t) {
   switch (t) {
-    case DType::kInt16: return 2;
+    case DType::kInt16:
+    case DType::kFloat16:
+    case DType::kBFloat16: return 2;
     case DType::kFloat32: return 4;
     case DType::kFloat64:
     case DType::kComplex64: return 8;
@@ -23,8 +26,33 @@ constexpr std::size_t dtype_size(DType t) {
 }
 
 constexpr bool is_complex(DType t) { return t == DType::kComplex64 || t == DType::kComplex128; }
+constexpr bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
-const char* dtype_name(DType t);  // "float32", as NumPy spells it
+// "float32", as NumPy spells it.
+constexpr const char* dtype_name(DType t) {
+  switch (t) {
+    case DType::kInt16: return "int16";
+    case DType::kFloat32: return "float32";
+    case DType::kFloat64: return "float64";
+    case DType::kComplex64: return "complex64";
+    case DType::kComplex128: return "complex128";
+    case DType::kFloat16: return "float16";
+    case DType::kBFloat16: return "bfloat16";
+  }
+  return "unknown";
+}
+
+enum class DeviceType : std::uint8_t {
+  kCpu,
+  kCuda,
+  kEmulator,  // GPU kernels run on the host, for this library's own tests
+};
+
+struct Device {
+  DeviceType type = DeviceType::kCpu;
+  int index = 0;  // among those of its type
+  bool operator==(const Device&) const = default;
+};
 
 inline constexpr int kMaxDims = 8;
 
@@ -49,9 +77,10 @@ struct Tensor {
   DType dtype = DType::kFloat32;
   Shape shape;
   std::array<std::int64_t, kMaxDims> strides{};
+  Device device;  // all tensors of a call lie on one
 
   Tensor() = default;
-  Tensor(void* data, DType dtype, const Shape& shape);  // C-contiguous strides
+  Tensor(void* data, DType dtype, const Shape& shape, Device device = {});  // C-contiguous strides
   int ndim() const { return shape.ndim; }
   std::int64_t size(int axis) const { return shape[axis]; }
   std::int64_t stride(int axis) const { return strides[static_cast<std::size_t>(axis < 0 ? axis + ndim() : axis)]; }
@@ -64,17 +93,18 @@ struct Tensor {
 // What another library says about its tensor, in DLPack's codes (melisma/dlpack.h fills this from a DLTensor).
 struct ForeignTensor {
   void* data = nullptr;        // of the first element
-  int device_type = 1;         // kDLCPU
+  int device_type = 1;         // kDLCPU; kDLCUDA and pinned or managed memory are taken too
   std::uint8_t type_code = 2;  // kDLFloat
   std::uint8_t type_bits = 32;
   std::uint16_t type_lanes = 1;
   int ndim = 0;
   const std::int64_t* shape = nullptr;
   const std::int64_t* strides = nullptr;  // in elements; null: C-contiguous
+  int device_index = 0;
 };
 
-// Throws Error where the tensor is not on the CPU, has more than kMaxDims dimensions, a dtype not listed above, or data
-// that is not aligned to its element's size.
+// Throws Error where the tensor is on a device that DeviceType does not list, has more than kMaxDims dimensions, a
+// dtype not listed above, or data that is not aligned to its element's size.
 Tensor from_foreign(const ForeignTensor& tensor, const char* op, const char* argument);
 
 }  // namespace melisma

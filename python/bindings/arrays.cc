@@ -15,6 +15,8 @@ DType dtype_of(nb::dlpack::dtype type, const char* op, const char* argument) {
     if (type.code == static_cast<std::uint8_t>(Code::Int) && type.bits == 16) return DType::kInt16;
     if (type.code == static_cast<std::uint8_t>(Code::Float) && type.bits == 32) return DType::kFloat32;
     if (type.code == static_cast<std::uint8_t>(Code::Float) && type.bits == 64) return DType::kFloat64;
+    if (type.code == static_cast<std::uint8_t>(Code::Float) && type.bits == 16) return DType::kFloat16;
+    if (type.code == static_cast<std::uint8_t>(Code::Bfloat) && type.bits == 16) return DType::kBFloat16;
     if (type.code == static_cast<std::uint8_t>(Code::Complex) && type.bits == 64) return DType::kComplex64;
     if (type.code == static_cast<std::uint8_t>(Code::Complex) && type.bits == 128) return DType::kComplex128;
   }
@@ -34,6 +36,18 @@ nb::dlpack::dtype to_dlpack(DType type) {
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * dtype_size(type)), 1};
 }
 
+Device device_of(const nb::ndarray<nb::ro>& array, const char* op, const char* argument) {
+  switch (array.device_type()) {
+    case nb::device::cpu::value: return {};
+    case nb::device::cuda::value:
+    case nb::device::cuda_managed::value: return {DeviceType::kCuda, array.device_id()};
+    default:
+      throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
+                                               " must be on the CPU or a CUDA device, got DLPack's device type " +
+                                               std::to_string(array.device_type()));
+  }
+}
+
 ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argument) {
   if (array.ndim() > static_cast<std::size_t>(kMaxDims)) {
     throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " +
@@ -43,6 +57,7 @@ ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argum
   Tensor tensor;
   tensor.data = const_cast<void*>(array.data());
   tensor.dtype = dtype_of(array.dtype(), op, argument);
+  tensor.device = device_of(array, op, argument);
   tensor.shape.ndim = static_cast<int>(array.ndim());
   for (std::size_t axis = 0; axis < array.ndim(); ++axis) {
     tensor.shape.dims[axis] = static_cast<std::int64_t>(array.shape(axis));

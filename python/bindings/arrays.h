@@ -1,4 +1,4 @@
-// NumPy arrays in and out of the C++ operators.
+// Arrays in and out of the C++ operators: NumPy's, and those on a device as DLPack capsules.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,7 +10,7 @@ namespace melisma::python {
 
 namespace nb = nanobind;
 
-// A view of a NumPy array; `array` keeps it alive. Errors name op and argument.
+// A view of a NumPy array or of what a capsule holds; `array` keeps it alive. Errors name op and argument.
 struct ArrayView {
   nb::ndarray<nb::ro> array;
   Tensor tensor;

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "arrays.h"
+#include "device_call.h"
 #include "melisma/melisma.h"
 
 namespace nb = nanobind;
@@ -37,8 +38,8 @@ void translate(const std::exception_ptr& error, void*) {
 
 // The result of an operator: `out` where given, else a new array; then runs `compute` on it without the GIL.
 nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb::handle out, const Tensor& input,
-               const std::function<void(const Tensor&)>& compute) {
-  if (out.is_none()) {
+               const DeviceCall& device, const std::function<void(const Tensor&)>& compute) {
+  if (out.is_none() && !device.on_device()) {
     NewArray result = new_array(shape, dtype, swapped);
     {
       nb::gil_scoped_release unlocked;
@@ -46,8 +47,9 @@ nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb
     }
     return result.object;
   }
-  const ArrayView result = writable_view(out, op, "out");
-  if (overlap(result.tensor, input)) {
+  const nb::object array = out.is_none() ? device.empty(shape, dtype, swapped) : nb::borrow(out);
+  const ArrayView result = device.on_device() ? device.view(array, op, "out") : writable_view(array, op, "out");
+  if (!out.is_none() && overlap(result.tensor, input)) {
     throw Error(ErrorKind::kInvalidArgument,
                 std::string(op) + ": out must not overlap the input's memory, got one that does");
   }
@@ -55,7 +57,7 @@ nb::object run(const char* op, const Shape& shape, DType dtype, bool swapped, nb
     nb::gil_scoped_release unlocked;
     compute(result.tensor);
   }
-  return nb::borrow(out);
+  return array;
 }
 
 constexpr std::int64_t kMostValues = std::int64_t{1} << 28;  // of a window or a dense filter bank: as the largest n_fft
@@ -70,40 +72,61 @@ struct OptionalView {
 
 DType real_result(DType input) { return input == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32; }
 
-nb::object call_stft(nb::handle x, nb::handle window, const StftParams& params, nb::handle out) {
+nb::object call_stft(nb::handle x, nb::handle window, const StftParams& params, nb::handle out, nb::handle owner) {
   const ArrayView input = view(x, "stft", "input");
   const OptionalView w(window, "stft");
+  const DeviceCall device(owner);
   const bool wide = input.tensor.dtype == DType::kFloat64 || input.tensor.dtype == DType::kComplex128;
   return run("stft", stft_shape(input.tensor, params), wide ? DType::kComplex128 : DType::kComplex64,
-             params.layout == Layout::kFrequencyMajor, out, input.tensor,
-             [&](const Tensor& result) { stft(input.tensor, w.get(), params, result); });
+             params.layout == Layout::kFrequencyMajor, out, input.tensor, device,
+             [&](const Tensor& result) { stft(input.tensor, w.get(), params, result, device.queue()); });
 }
 
 nb::object call_istft(nb::handle spec, nb::handle window, const IstftParams& params, bool complex_result,
-                      nb::handle out) {
+                      nb::handle out, nb::handle owner) {
   const ArrayView input = view(spec, "istft", "input");
   const OptionalView w(window, "istft");
+  const DeviceCall device(owner);
   const DType real = input.tensor.dtype == DType::kComplex128 ? DType::kFloat64 : DType::kFloat32;
   const Shape shape = istft_shape(input.tensor, params);
-  return run("istft", shape, complex_result ? input.tensor.dtype : real, false, out, input.tensor,
-             [&](const Tensor& result) { istft(input.tensor, w.get(), params, result); });
+  return run("istft", shape, complex_result ? input.tensor.dtype : real, false, out, input.tensor, device,
+             [&](const Tensor& result) { istft(input.tensor, w.get(), params, result, device.queue()); });
 }
 
-nb::object call_spectrogram(nb::handle x, nb::handle window, const SpectrogramParams& params, nb::handle out) {
+// The host's check of EdgePolicy::kError for calls on a device; window: on the CPU.
+void check_envelope(nb::handle window, const IstftParams& params, std::int64_t frames) {
+  const OptionalView w(window, "istft");
+  check_istft_envelope(w.get(), params, frames);
+}
+
+nb::object call_spectrogram(nb::handle x, nb::handle window, const SpectrogramParams& params, nb::handle out,
+                            nb::handle owner) {
   const ArrayView input = view(x, "spectrogram", "input");
   const OptionalView w(window, "spectrogram");
+  const DeviceCall device(owner);
   return run("spectrogram", spectrogram_shape(input.tensor, params), real_result(input.tensor.dtype),
-             params.layout == Layout::kFrequencyMajor, out, input.tensor,
-             [&](const Tensor& result) { spectrogram(input.tensor, w.get(), params, result); });
+             params.layout == Layout::kFrequencyMajor, out, input.tensor, device,
+             [&](const Tensor& result) { spectrogram(input.tensor, w.get(), params, result, device.queue()); });
 }
 
-nb::object call_filtered_spectrogram(nb::handle x, nb::handle window, const FilterBank& bank,
-                                     const FilteredSpectrogramParams& params, nb::handle out) {
-  const ArrayView input = view(x, "filtered_spectrogram", "input");
-  const OptionalView w(window, "filtered_spectrogram");
-  return run("filtered_spectrogram", filtered_spectrogram_shape(input.tensor, bank, params),
-             real_result(input.tensor.dtype), params.spectrogram.layout == Layout::kFrequencyMajor, out, input.tensor,
-             [&](const Tensor& result) { filtered_spectrogram(input.tensor, w.get(), bank, params, result); });
+// weights: the bank's matrix on the device, of calls there; bank: None where the host does not know it.
+nb::object call_filtered_spectrogram(nb::handle x, nb::handle window, const FilterBank* bank,
+                                     const FilteredSpectrogramParams& params, nb::handle out, nb::handle owner,
+                                     nb::handle weights) {
+  constexpr const char* kOp = "filtered_spectrogram";
+  const ArrayView input = view(x, kOp, "input");
+  const OptionalView w(window, kOp);
+  const DeviceCall device(owner);
+  std::optional<ArrayView> matrix;
+  if (!weights.is_none()) matrix = view(weights, kOp, "filterbank");
+  if (!matrix && bank == nullptr)
+    throw Error(ErrorKind::kInvalidArgument, "filtered_spectrogram: filterbank is missing");
+  const FilterBankView filters = matrix ? FilterBankView(matrix->tensor, bank) : FilterBankView(*bank);
+  return run(kOp, filtered_spectrogram_shape(input.tensor, filters, params), real_result(input.tensor.dtype),
+             params.spectrogram.layout == Layout::kFrequencyMajor, out, input.tensor, device,
+             [&](const Tensor& result) {
+               filtered_spectrogram(input.tensor, w.get(), filters, params, result, device.queue());
+             });
 }
 
 nb::dict to_dict(const Explanation& e) {
@@ -234,11 +257,13 @@ void bind_filter_bank(nb::module_& m) {
 }
 
 void bind_operators(nb::module_& m) {
-  m.def("stft", &call_stft, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
-  m.def("istft", &call_istft, "spec"_a, "window"_a.none(), "params"_a, "complex_result"_a, "out"_a.none());
-  m.def("spectrogram", &call_spectrogram, "x"_a, "window"_a.none(), "params"_a, "out"_a.none());
-  m.def("filtered_spectrogram", &call_filtered_spectrogram, "x"_a, "window"_a.none(), "bank"_a, "params"_a,
-        "out"_a.none());
+  m.def("stft", &call_stft, "x"_a, "window"_a.none(), "params"_a, "out"_a.none(), "owner"_a = nb::none());
+  m.def("istft", &call_istft, "spec"_a, "window"_a.none(), "params"_a, "complex_result"_a, "out"_a.none(),
+        "owner"_a = nb::none());
+  m.def("check_istft_envelope", &check_envelope, "window"_a.none(), "params"_a, "frames"_a);
+  m.def("spectrogram", &call_spectrogram, "x"_a, "window"_a.none(), "params"_a, "out"_a.none(), "owner"_a = nb::none());
+  m.def("filtered_spectrogram", &call_filtered_spectrogram, "x"_a, "window"_a.none(), "bank"_a.none(), "params"_a,
+        "out"_a.none(), "owner"_a = nb::none(), "weights"_a = nb::none());
   // Microseconds of one stft called from C++ into a result that is there: what the benchmark takes a call's overhead
   // from.
   m.def(
@@ -274,10 +299,15 @@ void bind_operators(nb::module_& m) {
       "x"_a, "window"_a.none(), "params"_a);
   m.def(
       "explain_filtered_spectrogram",
-      [](nb::handle x, nb::handle, const FilterBank& bank, const FilteredSpectrogramParams& p) {
-        return to_dict(explain_filtered_spectrogram(view(x, "filtered_spectrogram", "input").tensor, bank, p));
+      [](nb::handle x, nb::handle, const FilterBank& bank, const FilteredSpectrogramParams& p, bool known) {
+        const ArrayView input = view(x, "filtered_spectrogram", "input");
+        // Of a bank on a device only the shape counts beside what the host knows.
+        Tensor matrix(nullptr, DType::kFloat32, Shape{bank.bins(), bank.bands()}, input.tensor.device);
+        const bool on_cpu = input.tensor.device.type == DeviceType::kCpu;
+        return to_dict(explain_filtered_spectrogram(
+            input.tensor, on_cpu ? FilterBankView(bank) : FilterBankView(matrix, known ? &bank : nullptr), p));
       },
-      "x"_a, "window"_a.none(), "bank"_a, "params"_a);
+      "x"_a, "window"_a.none(), "bank"_a, "params"_a, "known"_a = true);
   m.def("make_window", [](const std::string& name, std::int64_t length, bool periodic, double parameter) {
     if (length < 1 || length > kMostValues) {
       throw Error(ErrorKind::kInvalidArgument, "make_window: length must be 1 to 2^28, got " + std::to_string(length));
@@ -323,6 +353,42 @@ void bind_runtime(nb::module_& m) {
   m.def("version", &version);
 }
 
+// Called on any thread, with or without the GIL, and with none of the library's locks held.
+void warn_in_python(const char* message) {
+  const nb::gil_scoped_acquire locked;
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, message, 1) != 0) PyErr_WriteUnraisable(nullptr);
+}
+
+void bind_variants(nb::module_& m) {
+  m.def("set_variant", &set_variant);
+  m.def("set_autotune", &set_autotune);
+  m.def("autotuning", &autotune);
+  nb::class_<AutotuneScope>(m, "AutotuneScope").def(nb::init<>());
+  m.def("tuning_cache_directory", &tuning_cache_directory);
+  m.def("tuning_cache", [] {
+    std::vector<TunedVariant> known;
+    {
+      const nb::gil_scoped_release unlocked;  // may wait for a thread that waits for Python
+      known = tuning_cache();
+    }
+    nb::list result;
+    for (const TunedVariant& tuned : known) {
+      nb::dict entry;
+      entry["device"] = tuned.device;
+      entry["kernel"] = tuned.kernel;
+      entry["job"] = tuned.job;
+      entry["variant"] = tuned.variant;
+      entry["microseconds"] = tuned.microseconds;
+      entry["file"] = tuned.file;
+      result.append(entry);
+    }
+    return result;
+  });
+  m.def("clear_tuning_cache", &clear_tuning_cache, nb::call_guard<nb::gil_scoped_release>());
+  set_warning_handler(&warn_in_python);
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function([] { set_warning_handler(nullptr); }));
+}
+
 }  // namespace
 }  // namespace melisma::python
 
@@ -334,4 +400,5 @@ NB_MODULE(_core, m) {
   bind_filter_bank(m);
   bind_operators(m);
   bind_runtime(m);
+  bind_variants(m);
 }

@@ -13,15 +13,20 @@ from .errors import InvalidArgument, InvalidType, Unavailable
 from .features import filtered_spectrogram, log_mel, mel_spectrogram, spectrogram
 from .filters import get_window, log_filterbank, melscale_fbanks
 from .runtime import (
+    autotune,
     backends,
     call_counts,
+    clear_tuning_cache,
     explain,
     get_num_threads,
     reset_call_counts,
+    set_autotune,
     set_num_threads,
     set_simd_target,
+    set_variant,
     simd_target,
     simd_targets,
+    tuning_cache,
 )
 from .spectral import istft, stft
 
@@ -32,8 +37,10 @@ __all__ = [
     "InvalidType",
     "Unavailable",
     "__version__",
+    "autotune",
     "backends",
     "call_counts",
+    "clear_tuning_cache",
     "explain",
     "filtered_spectrogram",
     "get_num_threads",
@@ -44,12 +51,15 @@ __all__ = [
     "mel_spectrogram",
     "melscale_fbanks",
     "reset_call_counts",
+    "set_autotune",
     "set_num_threads",
     "set_simd_target",
+    "set_variant",
     "simd_target",
     "simd_targets",
     "spectrogram",
     "stft",
+    "tuning_cache",
 ]
 
 _LAZY = ("benchmark", "compat", "presets", "torch")

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from . import _device
 from .errors import InvalidArgument, InvalidType
 
 # Native byte order only: a dtype equals these only if it is the same in that too.
 _DTYPES = frozenset(np.dtype(name) for name in ("int16", "float32", "float64", "complex64", "complex128"))
 
-Wrap = Callable[[np.ndarray], Any]
+_HALF = np.dtype("float16")  # on a GPU only
+
+Wrap = Callable[[Any], Any]
 
 _HAS_ADAPTER = (Path(__file__).parent / "_torch.so").exists()
 _adapter: Any = None  # melisma.torch.spectral, once a tensor was seen
@@ -46,17 +49,20 @@ def _same(result: np.ndarray) -> np.ndarray:
     return result
 
 
-def take(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
-    """NumPy's view of `array`, without a copy, and what turns a result into the same kind of array."""
+def take(array: Any, op: str, argument: str) -> tuple[Any, Wrap]:
+    """NumPy's view of `array`, without a copy, and what turns a result into the same kind of array.
+
+    An array on a GPU comes as a :class:`._device.DeviceArray`.
+    """
     view, wrap = (array, _same) if type(array) is np.ndarray else _view(array, op, argument)
-    if view.dtype not in _DTYPES:
+    if view.dtype not in _DTYPES and (view.dtype != _HALF or type(view) is np.ndarray):
         raise InvalidType(
             f"{op}: {argument} must be native int16, float32, float64, complex64 or complex128, got dtype {view.dtype}"
         )
     return view, wrap
 
 
-def _view(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+def _view(array: Any, op: str, argument: str) -> tuple[Any, Wrap]:
     package = type(array).__module__.partition(".")[0]
     if package == "torch" and hasattr(array, "resolve_conj"):
         return _take_torch(array, op, argument)
@@ -65,23 +71,25 @@ def _view(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
     if isinstance(array, np.ndarray):
         return np.asarray(array), _same
     if hasattr(array, "__dlpack__"):
+        if _device.is_on_cuda(array):
+            return _device.take(array, op, argument)
         return _take_dlpack(array, package, op, argument)
     if hasattr(array, "__array_interface__"):
         return np.asarray(array), _same
     raise InvalidType(
-        f"{op}: {argument} must be a NumPy, PyTorch or MLX array or have __dlpack__ or __array_interface__, "
+        f"{op}: {argument} must be a NumPy, PyTorch, MLX, CuPy or JAX array or have __dlpack__ or __array_interface__, "
         f"got {type(array).__name__}"
     )
 
 
-def _take_torch(tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
+def _take_torch(tensor: Any, op: str, argument: str) -> tuple[Any, Wrap]:
     torch = sys.modules["torch"]
     try:
         return tensor.numpy(), torch.from_numpy  # refuses all that is told apart below, and is twice as fast
     except (RuntimeError, TypeError):
         pass
-    if tensor.device.type != "cpu":
-        raise InvalidType(f"{op}: {argument} must be on the CPU, got device {tensor.device}")
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise InvalidType(f"{op}: {argument} must be on the CPU or a CUDA device, got device {tensor.device}")
     if tensor.layout is not torch.strided:
         raise InvalidType(f"{op}: {argument} must be a dense tensor, got layout {tensor.layout}")
     if tensor.requires_grad and torch.is_grad_enabled():
@@ -89,6 +97,8 @@ def _take_torch(tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
             f"{op}: {argument} requires grad, which out= and a melisma built without PyTorch do not give; "
             f"pass {argument}.detach()"
         )
+    if tensor.device.type == "cuda":
+        return _device.take(tensor.detach().resolve_conj().resolve_neg(), op, argument)
     if tensor.dtype in (torch.float16, torch.bfloat16):
         raise InvalidType(
             f"{op}: {argument} must be int16, float32, float64, complex64 or complex128, got {tensor.dtype}"

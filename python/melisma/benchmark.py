@@ -19,13 +19,13 @@ from typing import Any
 
 import melisma
 
-from ._bench import checks, report, rivals, separator, speed, training
+from ._bench import checks, cuda, cuda_timing, report, rivals, separator, speed, training
 from ._bench.rows import FAILED, MISSING, PASS, SHORT, WRONG, Case, Context, Row, cpus, machine
 from ._bench.timing import copy_bandwidth, settle_malloc
 
 __all__ = ["main", "run"]
 
-SUITES = ("cpu", "separator")
+SUITES = ("cpu", "separator", "cuda")
 
 
 def run(
@@ -42,7 +42,8 @@ def run(
     Parameters
     ----------
     suite : str
-        "cpu": every operator; "separator": the transforms of music source separators on stereo audio at 44.1 kHz.
+        "cpu": every operator; "separator": the transforms of music source separators on stereo audio at 44.1 kHz; "cuda":
+        every operator on a GPU, by device time.
     quick : bool
         A quarter of a second a case and no case that takes gigabytes; the figures are rough.
     json_out : path, optional
@@ -68,6 +69,8 @@ def run(
     chosen = _choose(suite, quick, only, audio)
     if json_out is not None and not Path(json_out).absolute().parent.is_dir():
         raise ValueError(f"benchmark: json_out must lie in an existing folder, got {os.fspath(json_out)!r}")
+    if suite == "cuda":
+        return _run_on_cuda(chosen, quick, json_out, strict)
     threads = melisma.get_num_threads()
     melisma.set_num_threads(1)
     try:
@@ -88,6 +91,22 @@ def run(
     return _finish(rows, strict)
 
 
+def _run_on_cuda(chosen: Sequence[Case], quick: bool, json_out: str | os.PathLike[str] | None, strict: bool) -> int:
+    context = cuda_timing.context(quick)
+    rows = _measure(chosen, context)
+    found = {**machine(), **cuda_timing.machine()}
+    if json_out is not None:
+        about = {"suite": "cuda", "quick": quick, "machine": found, "copy_gb_s": context.bandwidth / 1e9}
+        report.write_json(json_out, rows, about)
+    report.print_table(
+        rows,
+        f"melisma {found['melisma']} on {found['gpu']}, copy {context.bandwidth / 1e12:.2f} TB/s; "
+        f"torch {found['rivals']['torch']} (CUDA {found['cuda']}), torchaudio {found['torchaudio'] or 'not installed'}; "
+        f"{found['date']}" + ("; quick" if quick else ""),
+    )
+    return _finish(rows, strict)
+
+
 def _choose(suite: str, quick: bool, only: str | None, audio: str | os.PathLike[str] | None = None) -> list[Case]:
     if suite not in SUITES:
         raise ValueError(f"benchmark: suite must be one of {', '.join(SUITES)}, got {suite!r}")
@@ -101,6 +120,8 @@ def _choose(suite: str, quick: bool, only: str | None, audio: str | os.PathLike[
         raise ValueError(f"benchmark: only must be a regular expression, got {only!r} ({error})") from error
     if suite == "separator":
         every = separator.cases(quick, audio)
+    elif suite == "cuda":
+        every = cuda.cases()
     else:
         every = speed.cases() + training.cases() + speed.thread_cases(cpus()) + checks.cases()
     chosen = [case for case in every if not (quick and case.slow) and pattern.search(f"{case.group}: {case.name}")]

@@ -6,12 +6,13 @@ import numpy as np
 
 from . import _core, _options
 from ._arrays import Wrap, take, torch_operators
+from ._device import DeviceArray, DeviceBank
 from ._options import PCM_SCALE
 from .errors import InvalidArgument, InvalidType
 from .spectral import call, window_array
 
 
-def _pcm_scale(array: np.ndarray, pcm_scale: Any) -> Any:
+def _pcm_scale(array: Any, pcm_scale: Any) -> Any:
     return pcm_scale if array.dtype == np.int16 else 1.0
 
 
@@ -81,7 +82,7 @@ def spectrogram(
 
 def _spectrogram_params(
     op: str,
-    array: np.ndarray,
+    array: Any,
     n_fft: Any,
     hop_length: Any,
     win_length: Any,
@@ -115,7 +116,7 @@ def _spectrogram_params(
 
 def _filtered(
     op: str,
-    array: np.ndarray,
+    array: Any,
     wrap: Wrap,
     bank: Any,
     params: Any,
@@ -134,6 +135,17 @@ def _filtered(
         return call("filtered_spectrogram", out, wrap, array, w, bank, both)
     except (InvalidArgument, InvalidType) as error:
         raise _options.renamed(error, op) from None
+
+
+def _bank(op: str, array: Any, filterbank: Any) -> Any:
+    if isinstance(filterbank, _core.FilterBank):
+        return filterbank
+    weights, _ = take(filterbank, op, "filterbank")
+    if type(weights) is not DeviceArray:
+        return _core.FilterBank.from_dense(weights)
+    if type(array) is not DeviceArray:
+        raise InvalidType(f"{op}: filterbank must be on the CPU as the input is, got one on a GPU")
+    return DeviceBank(weights)
 
 
 def mel_spectrogram(
@@ -390,11 +402,7 @@ def filtered_spectrogram(
         )
     op = "filtered_spectrogram"
     array, wrap = take(x, op, "input")
-    if isinstance(filterbank, _core.FilterBank):
-        bank = filterbank
-    else:
-        weights, _ = take(filterbank, op, "filterbank")
-        bank = _core.FilterBank.from_dense(weights)
+    bank = _bank(op, array, filterbank)
     size = _options.integer(op, "n_fft", n_fft, 1)
     nyquist = (
         bank.bins == size // 2 + 1

@@ -1,5 +1,7 @@
 """Threads, backends, and which kernel runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import _core, _options, features, spectral
@@ -46,6 +48,60 @@ def set_simd_target(name: str) -> None:
     if not isinstance(name, str):
         raise InvalidType(f"set_simd_target: name must be a string, got {name!r}")
     _core.set_simd_target(name)
+
+
+def set_variant(kernel: str, variant: str | int | None) -> None:
+    """Force a variant of a GPU kernel for all calls; tuned and default choices are then not looked at.
+
+    Parameters
+    ----------
+    kernel : str
+        "fast-forward" (signals to spectra, powers, bands) or "fast-inverse" (spectra to signals).
+    variant : str or int or None
+        A name as :func:`explain` gives it, or its place in a call's list, 0 being the default. A name that belongs to
+        another ``n_fft`` leaves a call as it is; one that no size has raises InvalidArgument at the call, listing the
+        names. None goes back to what the environment variable MELISMA_VARIANT says.
+    """
+    if not isinstance(kernel, str):
+        raise InvalidType(f"set_variant: kernel must be a string, got {kernel!r}")
+    if variant is not None and (isinstance(variant, bool) or not isinstance(variant, (str, int))):
+        raise InvalidType(f"set_variant: variant must be a string, an integer or None, got {variant!r}")
+    _core.set_variant(kernel, "" if variant is None else str(variant))
+
+
+def set_autotune(on: bool) -> None:
+    """Say whether GPU calls time the variants of their kernel where that has not been done on such a device.
+
+    Some ten runs of each variant on the call's stream, which the host waits for; never while that is being captured
+    into a graph. What is found is kept on disk, see :func:`tuning_cache`. Default: MELISMA_AUTOTUNE=1.
+    """
+    if not isinstance(on, bool):
+        raise InvalidType(f"set_autotune: on must be a bool, got {on!r}")
+    _core.set_autotune(on)
+
+
+@contextmanager
+def autotune() -> Iterator[None]:
+    """Turn autotuning on for the calls within, of all threads: ``with melisma.autotune(): model(x)``."""
+    scope = _core.AutotuneScope()
+    try:
+        yield
+    finally:
+        del scope
+
+
+def tuning_cache() -> list[dict[str, Any]]:
+    """The variants that have been timed: device, kernel, job, variant, microseconds, file ("" for this process only).
+
+    One JSON file for each device, driver and version of melisma in MELISMA_CACHE_DIR, else XDG_CACHE_HOME/melisma, else
+    ~/.cache/melisma (macOS: ~/Library/Caches/melisma). MELISMA_CACHE=0 neither reads nor writes them.
+    """
+    return _core.tuning_cache()
+
+
+def clear_tuning_cache() -> None:
+    """Forget them, for every device, and remove the files."""
+    _core.clear_tuning_cache()
 
 
 def explain(op: str, x: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:

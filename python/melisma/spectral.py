@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _options
+from . import _core, _device, _options
 from ._arrays import Wrap, take, torch_operators
+from ._device import DeviceArray
 from .errors import InvalidArgument, InvalidType
 
 _COMPLEX = "c"
 
 
-def window_array(op: str, window: Any, length: Any) -> np.ndarray | None:
-    """A window given as array or by name; None stays None (ones)."""
+def window_array(op: str, window: Any, length: Any) -> Any:
+    """A window given as array or by name, as :func:`._arrays.take` gives it; None stays None (ones)."""
     if window is None:
         return None
     if isinstance(window, str):
@@ -33,14 +34,31 @@ class Explain:
         self.result: dict[str, Any] = {}
 
 
-def call(op: str, out: Any, wrap: Wrap, *args: Any) -> Any:
+def call(op: str, out: Any, wrap: Wrap, array: Any, window: Any, *args: Any) -> Any:
     """Run the C++ operator on a new array or on the caller's."""
+    if type(array) is DeviceArray:
+        return _call_on_device(op, out, wrap, array, window, *args)
+    if type(window) is DeviceArray:
+        raise InvalidType(f"{op}: window must be on the CPU as the input is, got one on a GPU")
     if out is None:
-        return wrap(getattr(_core, op)(*args, None))
+        return wrap(getattr(_core, op)(array, window, *args, None))
     if type(out) is Explain:
-        out.result = getattr(_core, f"explain_{op}")(*args)
+        out.result = getattr(_core, f"explain_{op}")(array, window, *args)
     else:
-        getattr(_core, op)(*args, take(out, op, "out")[0])
+        getattr(_core, op)(array, window, *args, take(out, op, "out")[0])
+    return out
+
+
+def _call_on_device(op: str, out: Any, wrap: Wrap, array: DeviceArray, *args: Any) -> Any:
+    if out is None:
+        return wrap(_device.call(op, None, array, *args))
+    if type(out) is Explain:
+        out.result = _device.explain(op, array, *args)
+        return out
+    result, _ = take(out, op, "out")
+    if type(result) is not DeviceArray:
+        raise InvalidType(f"{op}: out must be on the input's device, got an array on the CPU")
+    _device.call(op, result, array, *args)
     return out
 
 
@@ -65,7 +83,8 @@ def stft(
     Parameters
     ----------
     input : array
-        ``[..., samples]``; int16 (times 1/32768), float32, float64, complex64 or complex128, any strides.
+        ``[..., samples]``; int16 (times 1/32768), float32, float64, complex64 or complex128, any strides; on a GPU float16 and
+        bfloat16 too.
     n_fft : int
         Transform size in samples, any from 1 up.
     hop_length : int, optional
@@ -160,19 +179,23 @@ def stft(
         return call("stft", out, wrap, array, w, params)
     if out is not None:
         raise InvalidArgument("stft: out must be None where return_complex is False")
-    return wrap(_as_pairs(_core.stft(array, w, params, None)))
+    return wrap(_as_pairs(call("stft", None, lambda spectrum: spectrum, array, w, params)))
 
 
-def _as_pairs(spectrum: np.ndarray) -> np.ndarray:
+def _as_pairs(spectrum: Any) -> Any:
     """A complex array as real numbers with a last axis of two, without a copy."""
+    if not isinstance(spectrum, np.ndarray):
+        return _device.as_pairs(spectrum)
     real = spectrum.real
     return np.lib.stride_tricks.as_strided(
         real, shape=(*real.shape, 2), strides=(*real.strides, spectrum.dtype.itemsize // 2), writeable=True
     )
 
 
-def _as_complex(pairs: np.ndarray) -> np.ndarray:
+def _as_complex(pairs: Any) -> Any:
     """Real numbers with a last axis of two as complex ones; without a copy where memory holds them so."""
+    if type(pairs) is DeviceArray:
+        return _device.as_complex(pairs)
     complex_type = np.result_type(pairs.dtype, np.complex64)
     order = sorted(range(pairs.ndim - 1), key=lambda axis: -abs(pairs.strides[axis]))
     stored = pairs.transpose(*order, pairs.ndim - 1)  # as in memory: stft's result is stored frame by frame
@@ -211,7 +234,8 @@ def istft(
         A complex signal, from a two-sided spectrum.
     edge : {"error", "zero", "clamp"}
         What to do with samples where the overlap-added squared window is below 1e-11 (``center=False`` with a window that
-        vanishes at its ends): refuse as torch.istft, write zeros, or divide by 1e-11.
+        vanishes at its ends): refuse as torch.istft, write zeros, or divide by 1e-11. On a GPU the refusal takes a window that
+        the host knows: where it does not (see :mod:`melisma.torch`), "error" makes such samples NaN.
     layout : {"frequency_major", "frame_major"}
         Of the input.
     out : array, optional

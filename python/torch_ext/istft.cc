@@ -1,4 +1,4 @@
-// The dispatcher's istft and its adjoint on the CPU.
+// The dispatcher's istft and its adjoint on the CPU and on CUDA.
 #include <torch/csrc/stable/library.h>
 
 #include "tensors.h"
@@ -41,9 +41,9 @@ StableTensor istft_op(StableTensor input, std::optional<StableTensor> window, st
   }
   const IstftParams params = istft_params(kOp, n_fft, hop_length, win_length, center, normalized, onesided,
                                           length.value_or(-1), edge, frame_major);
-  NewTensor out =
-      new_tensor(istft_shape(spec, params), return_complex ? complex_of(spec.dtype) : real_of(spec.dtype), false);
-  istft(spec, w.get(), params, out.view);
+  NewTensor out = new_tensor(istft_shape(spec, params), return_complex ? complex_of(spec.dtype) : real_of(spec.dtype),
+                             false, spec.device);
+  istft(spec, w.get(), params, out.view, CallQueue(spec));
   return out.tensor;
 }
 
@@ -64,8 +64,8 @@ StableTensor istft_adjoint_op(StableTensor grad, std::optional<StableTensor> win
   const std::int64_t bins = onesided ? n_fft / 2 + 1 : n_fft;
   shape[-2] = frame_major ? frames : bins;
   shape[-1] = frame_major ? bins : frames;
-  NewTensor out = new_tensor(shape, complex_of(g.dtype), !frame_major);
-  istft_adjoint(g, w.get(), params, out.view);
+  NewTensor out = new_tensor(shape, complex_of(g.dtype), !frame_major, g.device);
+  istft_adjoint(g, w.get(), params, out.view, CallQueue(g));
   return out.tensor;
 }
 
@@ -81,8 +81,13 @@ STABLE_TORCH_LIBRARY_FRAGMENT(melisma, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(melisma, CPU, m) {
-  m.impl("istft", TORCH_BOX(&istft_op));
-  m.impl("istft_adjoint", TORCH_BOX(&istft_adjoint_op));
+  m.impl("istft", TORCH_BOX(&Kernel<&istft_op>::run));
+  m.impl("istft_adjoint", TORCH_BOX(&Kernel<&istft_adjoint_op>::run));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(melisma, CUDA, m) {
+  m.impl("istft", TORCH_BOX(&Kernel<&istft_op>::run));
+  m.impl("istft_adjoint", TORCH_BOX(&Kernel<&istft_adjoint_op>::run));
 }
 
 }  // namespace melisma::torch_ext

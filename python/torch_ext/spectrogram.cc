@@ -1,11 +1,12 @@
-// The dispatcher's spectrogram and filtered spectrogram (mel and log-mel among them) and their gradients on the CPU.
+// The dispatcher's spectrogram and filtered spectrogram (mel and log-mel among them) and their gradients on the CPU and
+// on CUDA.
 #include <torch/csrc/stable/library.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "bank_cache.h"
+#include "banks.h"
 #include "tensors.h"
 
 namespace melisma::torch_ext {
@@ -65,8 +66,8 @@ StableTensor spectrogram_op(StableTensor input, std::optional<StableTensor> wind
   const OptionalView w(window, kOp, "window");
   const SpectrogramParams params = spectrogram_params(kOp, x.dtype, n_fft, hop_length, win_length, power, norm, center,
                                                       pad_name, pad, pcm_scale, frame_major);
-  NewTensor out = new_tensor(spectrogram_shape(x, params), real_of(x.dtype), !frame_major);
-  spectrogram(x, w.get(), params, out.view);
+  NewTensor out = new_tensor(spectrogram_shape(x, params), real_of(x.dtype), !frame_major, x.device);
+  spectrogram(x, w.get(), params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -79,8 +80,8 @@ StableTensor spectrogram_backward_op(StableTensor grad, StableTensor input, std:
   const OptionalView w(window, kOp, "window");
   const SpectrogramParams params = spectrogram_params(kOp, x.dtype, n_fft, hop_length, win_length, power, norm, center,
                                                       pad_name, pad, 1.0, frame_major);
-  NewTensor out = new_tensor(x.shape, x.dtype, false);
-  spectrogram_backward(x, g, w.get(), params, out.view);
+  NewTensor out = new_tensor(x.shape, x.dtype, false, x.device);
+  spectrogram_backward(x, g, w.get(), params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -103,7 +104,7 @@ StableTensor filtered_spectrogram_op(StableTensor input, std::optional<StableTen
                                      std::int64_t n_fft, std::int64_t hop_length, std::int64_t win_length, double power,
                                      std::string norm, bool center, std::string pad_name, std::int64_t pad,
                                      double pcm_scale, std::vector<double> log, double top_db, bool packed,
-                                     bool float64, bool frame_major) {
+                                     bool float64, bool frame_major, std::int64_t bank_key) {
   constexpr const char* kOp = "filtered_spectrogram";
   const Tensor x = view(input, kOp, "input"), dense = view(filterbank, kOp, "filterbank");
   const OptionalView w(window, kOp, "window");
@@ -112,9 +113,10 @@ StableTensor filtered_spectrogram_op(StableTensor input, std::optional<StableTen
                       spectrogram_params(kOp, x.dtype, n_fft, hop_length, win_length, power, norm, center, pad_name,
                                          pad, pcm_scale, frame_major),
                       dense, log_params(log, top_db, packed, kOp), float64);
-  const auto bank = cached_bank(dense);
-  NewTensor out = new_tensor(filtered_spectrogram_shape(x, *bank, params), real_of(x.dtype), !frame_major);
-  filtered_spectrogram(x, w.get(), *bank, params, out.view);
+  const Bank bank(dense, bank_key, x, kOp);
+  NewTensor out =
+      new_tensor(filtered_spectrogram_shape(x, bank.view(), params), real_of(x.dtype), !frame_major, x.device);
+  filtered_spectrogram(x, w.get(), bank.view(), params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -122,7 +124,7 @@ StableTensor filtered_spectrogram_backward_op(StableTensor grad, StableTensor in
                                               StableTensor filterbank, std::int64_t n_fft, std::int64_t hop_length,
                                               std::int64_t win_length, double power, std::string norm, bool center,
                                               std::string pad_name, std::int64_t pad, std::vector<double> log,
-                                              bool float64, bool frame_major) {
+                                              bool float64, bool frame_major, std::int64_t bank_key) {
   constexpr const char* kOp = "filtered_spectrogram_backward";
   const Tensor g = view(grad, kOp, "grad"), x = view(input, kOp, "input"), dense = view(filterbank, kOp, "filterbank");
   const OptionalView w(window, kOp, "window");
@@ -131,9 +133,9 @@ StableTensor filtered_spectrogram_backward_op(StableTensor grad, StableTensor in
                       spectrogram_params(kOp, x.dtype, n_fft, hop_length, win_length, power, norm, center, pad_name,
                                          pad, 1.0, frame_major),
                       dense, log_params(log, std::numeric_limits<double>::infinity(), false, kOp), float64);
-  const auto bank = cached_bank(dense);
-  NewTensor out = new_tensor(x.shape, x.dtype, false);
-  filtered_spectrogram_backward(x, g, w.get(), *bank, params, out.view);
+  const Bank bank(dense, bank_key, x, kOp);
+  NewTensor out = new_tensor(x.shape, x.dtype, false, x.device);
+  filtered_spectrogram_backward(x, g, w.get(), bank.view(), params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -149,18 +151,25 @@ STABLE_TORCH_LIBRARY_FRAGMENT(melisma, m) {
   m.def(
       "filtered_spectrogram(Tensor input, Tensor? window, Tensor filterbank, int n_fft, int hop_length, "
       "int win_length, float power, str norm, bool center, str pad_mode, int pad, float pcm_scale, float[] log, "
-      "float top_db, bool packed, bool float64, bool frame_major) -> Tensor");
+      "float top_db, bool packed, bool float64, bool frame_major, int bank_key=0) -> Tensor");
   m.def(
       "filtered_spectrogram_backward(Tensor grad, Tensor input, Tensor? window, Tensor filterbank, int n_fft, "
       "int hop_length, int win_length, float power, str norm, bool center, str pad_mode, int pad, float[] log, "
-      "bool float64, bool frame_major) -> Tensor");
+      "bool float64, bool frame_major, int bank_key=0) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(melisma, CPU, m) {
-  m.impl("spectrogram", TORCH_BOX(&spectrogram_op));
-  m.impl("spectrogram_backward", TORCH_BOX(&spectrogram_backward_op));
-  m.impl("filtered_spectrogram", TORCH_BOX(&filtered_spectrogram_op));
-  m.impl("filtered_spectrogram_backward", TORCH_BOX(&filtered_spectrogram_backward_op));
+  m.impl("spectrogram", TORCH_BOX(&Kernel<&spectrogram_op>::run));
+  m.impl("spectrogram_backward", TORCH_BOX(&Kernel<&spectrogram_backward_op>::run));
+  m.impl("filtered_spectrogram", TORCH_BOX(&Kernel<&filtered_spectrogram_op>::run));
+  m.impl("filtered_spectrogram_backward", TORCH_BOX(&Kernel<&filtered_spectrogram_backward_op>::run));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(melisma, CUDA, m) {
+  m.impl("spectrogram", TORCH_BOX(&Kernel<&spectrogram_op>::run));
+  m.impl("spectrogram_backward", TORCH_BOX(&Kernel<&spectrogram_backward_op>::run));
+  m.impl("filtered_spectrogram", TORCH_BOX(&Kernel<&filtered_spectrogram_op>::run));
+  m.impl("filtered_spectrogram_backward", TORCH_BOX(&Kernel<&filtered_spectrogram_backward_op>::run));
 }
 
 }  // namespace melisma::torch_ext

@@ -1,4 +1,4 @@
-// The dispatcher's stft, its adjoint and its window gradient on the CPU.
+// The dispatcher's stft, its adjoint and its window gradient on the CPU and on CUDA.
 #include <torch/csrc/stable/library.h>
 
 #include "tensors.h"
@@ -31,8 +31,8 @@ StableTensor stft_op(StableTensor input, std::optional<StableTensor> window, std
   const OptionalView w(window, kOp, "window");
   const StftParams params = stft_params(kOp, x.dtype, n_fft, hop_length, win_length, center, pad, normalized, onesided,
                                         align_to_window, frame_major);
-  NewTensor out = new_tensor(stft_shape(x, params), complex_of(x.dtype), !frame_major);
-  stft(x, w.get(), params, out.view);
+  NewTensor out = new_tensor(stft_shape(x, params), complex_of(x.dtype), !frame_major, x.device);
+  stft(x, w.get(), params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -49,8 +49,8 @@ StableTensor stft_adjoint_op(StableTensor grad, std::optional<StableTensor> wind
   shape.ndim = g.ndim() - 1;
   if (shape.ndim < 1) throw Error(ErrorKind::kInvalidArgument, "stft_adjoint: grad must have at least 2 dimensions");
   shape[-1] = samples;
-  NewTensor out = new_tensor(shape, complex_input ? complex_of(g.dtype) : real_of(g.dtype), false);
-  stft_adjoint(g, w.get(), params, out.view);
+  NewTensor out = new_tensor(shape, complex_input ? complex_of(g.dtype) : real_of(g.dtype), false, g.device);
+  stft_adjoint(g, w.get(), params, out.view, CallQueue(g));
   return out.tensor;
 }
 
@@ -61,8 +61,8 @@ StableTensor stft_window_gradient_op(StableTensor input, StableTensor grad, std:
   const Tensor x = view(input, kOp, "input"), g = view(grad, kOp, "grad");
   const StftParams params = stft_params(kOp, x.dtype, n_fft, hop_length, win_length, center, pad, normalized, onesided,
                                         align_to_window, frame_major);
-  NewTensor out = new_tensor(Shape{win_length}, real_of(x.dtype), false);
-  stft_window_gradient(x, g, params, out.view);
+  NewTensor out = new_tensor(Shape{win_length}, real_of(x.dtype), false, x.device);
+  stft_window_gradient(x, g, params, out.view, CallQueue(x));
   return out.tensor;
 }
 
@@ -82,9 +82,15 @@ STABLE_TORCH_LIBRARY_FRAGMENT(melisma, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(melisma, CPU, m) {
-  m.impl("stft", TORCH_BOX(&stft_op));
-  m.impl("stft_adjoint", TORCH_BOX(&stft_adjoint_op));
-  m.impl("stft_window_gradient", TORCH_BOX(&stft_window_gradient_op));
+  m.impl("stft", TORCH_BOX(&Kernel<&stft_op>::run));
+  m.impl("stft_adjoint", TORCH_BOX(&Kernel<&stft_adjoint_op>::run));
+  m.impl("stft_window_gradient", TORCH_BOX(&Kernel<&stft_window_gradient_op>::run));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(melisma, CUDA, m) {
+  m.impl("stft", TORCH_BOX(&Kernel<&stft_op>::run));
+  m.impl("stft_adjoint", TORCH_BOX(&Kernel<&stft_adjoint_op>::run));
+  m.impl("stft_window_gradient", TORCH_BOX(&Kernel<&stft_window_gradient_op>::run));
 }
 
 }  // namespace melisma::torch_ext

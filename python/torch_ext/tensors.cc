@@ -2,6 +2,10 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
+#ifndef _WIN32
+#include <dlfcn.h>
+#endif
+
 #include <algorithm>
 #include <cinttypes>
 #include <string>
@@ -25,8 +29,6 @@ const char* name_of(ScalarType type) {
     case ScalarType::Int: return "int32";
     case ScalarType::Long: return "int64";
     case ScalarType::Bool: return "bool";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
     case ScalarType::ComplexHalf: return "complex32";
     default: return torch::headeronly::toString(type);
   }
@@ -37,6 +39,8 @@ DType dtype_of(ScalarType type, const char* op, const char* argument) {
     case ScalarType::Short: return DType::kInt16;
     case ScalarType::Float: return DType::kFloat32;
     case ScalarType::Double: return DType::kFloat64;
+    case ScalarType::Half: return DType::kFloat16;
+    case ScalarType::BFloat16: return DType::kBFloat16;
     case ScalarType::ComplexFloat: return DType::kComplex64;
     case ScalarType::ComplexDouble: return DType::kComplex128;
     default:
@@ -48,6 +52,8 @@ DType dtype_of(ScalarType type, const char* op, const char* argument) {
 std::int32_t code_of(DType type) {
   switch (type) {
     case DType::kInt16: return aoti_torch_dtype_int16();
+    case DType::kFloat16: return aoti_torch_dtype_float16();
+    case DType::kBFloat16: return aoti_torch_dtype_bfloat16();
     case DType::kFloat32: return aoti_torch_dtype_float32();
     case DType::kFloat64: return aoti_torch_dtype_float64();
     case DType::kComplex64: return aoti_torch_dtype_complex64();
@@ -60,15 +66,58 @@ std::int32_t code_of(DType type) {
 // faults again and again, or comes back cold. Smaller ones are PyTorch's allocator's.
 constexpr std::size_t kPooledResult = std::size_t{1} << 20;
 
+Device device_of(const StableTensor& tensor, const char* op, const char* argument) {
+  static const std::int32_t cpu = aoti_torch_device_type_cpu(), cuda = aoti_torch_device_type_cuda();
+  std::int32_t type = 0, index = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &type));
+  if (type == cpu) return {};
+  if (type != cuda) {
+    const bool meta = tensor.device().type() == torch::headeronly::DeviceType::Meta;
+    refuse(ErrorKind::kInvalidType, op,
+           std::string(argument) + " must be on the CPU or a CUDA device, got a tensor on " +
+               (meta ? "meta" : "another device"));
+  }
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(tensor.get(), &index));
+  return {DeviceType::kCuda, index};
+}
+
+AtenTensorHandle empty_on_cuda(int ndim, const std::int64_t* sizes, const std::int64_t* strides, std::int32_t dtype,
+                               std::size_t bytes, int index) {
+  static const std::int32_t cuda = aoti_torch_device_type_cuda();
+  AtenTensorHandle handle = nullptr;
+  if (aoti_torch_empty_strided(ndim, sizes, strides, dtype, cuda, index, &handle) != TORCH_SUCCESS) {
+    // The interface keeps PyTorch's own exception to itself; _library.py raises it again from these words.
+    throw Error(ErrorKind::kOutOfMemory, "melisma: PyTorch's allocator has no " + std::to_string(bytes) +
+                                             " bytes on cuda:" + std::to_string(index));
+  }
+  return handle;
+}
+
+// libtorch_cpu, to which this module is linked, lacks it in the CPU builds of PyTorch, and has it in libtorch_cuda in
+// the others: looked for in what the process has loaded already.
+using CurrentStream = AOTITorchError (*)(std::int32_t device_index, void** stream);
+CurrentStream find_current_stream() {
+#ifdef _WIN32
+  return nullptr;
+#else
+  void* library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  void* found = dlsym(library != nullptr ? library : RTLD_DEFAULT, "aoti_torch_get_current_cuda_stream");
+  return reinterpret_cast<CurrentStream>(found);
+#endif
+}
+
+void* current_stream(int index) {
+  static const CurrentStream get = find_current_stream();
+  if (get == nullptr) throw Error(ErrorKind::kUnavailable, "melisma: this PyTorch does not tell its CUDA streams");
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(get(index, &stream));
+  return stream;
+}
+
 }  // namespace
 
 Tensor view(const StableTensor& tensor, const char* op, const char* argument) {
-  if (!tensor.is_cpu()) {
-    const bool meta = tensor.device().type() == torch::headeronly::DeviceType::Meta;
-    refuse(ErrorKind::kInvalidType, op,
-           std::string(argument) + " must be on the CPU as the input is, got " +
-               (meta ? "a meta tensor" : "a tensor of another device"));
-  }
+  const Device device = device_of(tensor, op, argument);
   const std::int64_t ndim = tensor.dim();
   if (ndim > kMaxDims) {
     refuse(ErrorKind::kInvalidArgument, op,
@@ -78,6 +127,7 @@ Tensor view(const StableTensor& tensor, const char* op, const char* argument) {
   Tensor result;
   result.data = tensor.data_ptr();
   result.dtype = dtype_of(tensor.scalar_type(), op, argument);
+  result.device = device;
   result.shape.ndim = static_cast<int>(ndim);
   const auto sizes = tensor.sizes();
   const auto strides = tensor.strides();
@@ -88,28 +138,42 @@ Tensor view(const StableTensor& tensor, const char* op, const char* argument) {
   return result;
 }
 
-NewTensor new_tensor(const Shape& shape, DType dtype, bool swapped) {
-  Tensor tensor(nullptr, dtype, shape);
+NewTensor new_tensor(const Shape& shape, DType dtype, bool swapped, Device device) {
+  Tensor tensor(nullptr, dtype, shape, device);
   if (swapped && shape.ndim >= 2) {
     const std::size_t last = static_cast<std::size_t>(shape.ndim) - 1;
     tensor.strides[last] = std::max<std::int64_t>(shape[-2], 1);
     tensor.strides[last - 1] = 1;
   }
   const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * dtype_size(dtype);
-  const std::int32_t cpu = aoti_torch_device_type_cpu();
   AtenTensorHandle handle = nullptr;
-  if (bytes < kPooledResult) {
+  if (device.type == DeviceType::kCuda) {
+    handle = empty_on_cuda(shape.ndim, shape.dims.data(), tensor.strides.data(), code_of(dtype), bytes, device.index);
+  } else if (bytes < kPooledResult) {
     TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.ndim, shape.dims.data(), tensor.strides.data(),
-                                                    code_of(dtype), cpu, -1, &handle));
+                                                    code_of(dtype), aoti_torch_device_type_cpu(), -1, &handle));
   } else {
     tensor.data = allocate_result(bytes);
     TORCH_ERROR_CODE_CHECK(torch_from_blob(
-        tensor.data, shape.ndim, shape.dims.data(), tensor.strides.data(), 0, code_of(dtype), cpu, -1, &handle,
-        aoti_torch_layout_strided(), nullptr, 0, [](void* data, void*) { release_result(data); }, nullptr));
+        tensor.data, shape.ndim, shape.dims.data(), tensor.strides.data(), 0, code_of(dtype),
+        aoti_torch_device_type_cpu(), -1, &handle, aoti_torch_layout_strided(), nullptr, 0,
+        [](void* data, void*) { release_result(data); }, nullptr));
   }
   StableTensor result(handle);
   tensor.data = result.data_ptr();
   return {result, tensor};
+}
+
+CallQueue::CallQueue(const Tensor& tensor) : device_(tensor.device) {
+  if (device_.type != DeviceType::kCuda) return;
+  queue_.stream = current_stream(device_.index);
+  queue_.context = this;
+  queue_.workspace = [](void* context, std::size_t bytes) -> void* {
+    CallQueue& self = *static_cast<CallQueue*>(context);
+    const std::int64_t size = static_cast<std::int64_t>(bytes), one = 1;
+    self.workspace_.emplace_back(empty_on_cuda(1, &size, &one, aoti_torch_dtype_uint8(), bytes, self.device_.index));
+    return self.workspace_.back().data_ptr();
+  };
 }
 
 DType real_of(DType dtype) {

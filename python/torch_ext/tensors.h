@@ -5,15 +5,18 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "melisma/error.h"
 #include "melisma/melisma.h"
 
 namespace melisma::torch_ext {
 
 using StableTensor = torch::stable::Tensor;
 
-// A view of a CPU tensor's memory. Throws Error naming `op` and `argument` where dtype or number of dimensions does not
-// fit.
+// A view of the memory of a tensor on the CPU or on a CUDA device. Throws Error naming `op` and `argument` where
+// device, dtype or number of dimensions does not fit.
 Tensor view(const StableTensor& tensor, const char* op, const char* argument);
 
 // An optional one, as the operators take windows.
@@ -32,8 +35,41 @@ struct NewTensor {
   StableTensor tensor;
   Tensor view;
 };
-// Uninitialised CPU memory; `swapped`: the last two axes are stored the other way round, as PyTorch stores spectra.
-NewTensor new_tensor(const Shape& shape, DType dtype, bool swapped);
+// Uninitialised memory of `device`; `swapped`: the last two axes are stored the other way round, as PyTorch stores
+// spectra. Throws Error{kOutOfMemory} where PyTorch's allocator has none on a CUDA device.
+NewTensor new_tensor(const Shape& shape, DType dtype, bool swapped, Device device);
+
+// PyTorch's current stream of a tensor's device, and working memory from its allocator, which hands memory on in the
+// stream's order: what a call took it may release when it returns. Nothing on the CPU.
+class CallQueue {
+ public:
+  explicit CallQueue(const Tensor& tensor);
+  CallQueue(const CallQueue&) = delete;
+  CallQueue& operator=(const CallQueue&) = delete;
+  operator const Queue&() const { return queue_; }  // NOLINT: stands where the operators take one
+
+ private:
+  Device device_;
+  std::vector<StableTensor> workspace_;
+  Queue queue_;
+};
+
+// An operator's kernel whose errors of kinds that a caller tells apart begin with the kind: a RuntimeError has no other
+// place for it. spectral.py takes it off again.
+template <auto kKernel>
+struct Kernel;
+template <class... Arguments, StableTensor (*kKernel)(Arguments...)>
+struct Kernel<kKernel> {
+  static StableTensor run(Arguments... arguments) {
+    try {
+      return kKernel(std::move(arguments)...);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kUnavailable)
+        throw Error(error.kind(), std::string("unavailable: ") + error.what());
+      throw;
+    }
+  }
+};
 
 // float32 for complex64 and so on; int16 computes to float32.
 DType real_of(DType dtype);

@@ -8,6 +8,7 @@
 #include "melisma/error.h"
 #include "melisma/runtime.h"
 #include "runtime/cpu/simd_targets.h"
+#include "runtime/gpu/backend.h"
 #include "runtime/options.h"
 
 namespace melisma {
@@ -105,9 +106,11 @@ void set_strict(bool on) { strict_mode.store(on ? 1 : 0, std::memory_order_relax
 
 std::vector<BackendInfo> backends() {
   const int threads = num_threads();
+  std::string cuda;
+  const bool has_cuda = gpu::cuda_available(&cuda);
   return {
       {"cpu", true, simd_target() + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads")},
-      {"cuda", false, "this build has no CUDA kernels"},
+      {"cuda", has_cuda, cuda},
       {"metal", false, "this build has no Metal kernels"},
   };
 }

@@ -7,17 +7,6 @@
 
 namespace melisma {
 
-const char* dtype_name(DType t) {
-  switch (t) {
-    case DType::kInt16: return "int16";
-    case DType::kFloat32: return "float32";
-    case DType::kFloat64: return "float64";
-    case DType::kComplex64: return "complex64";
-    case DType::kComplex128: return "complex128";
-  }
-  return "unknown";
-}
-
 Shape::Shape(std::initializer_list<std::int64_t> extents) {
   if (extents.size() > static_cast<std::size_t>(kMaxDims)) {
     fail_argument("tensor", "rank must be at most %d, got %zu", kMaxDims, extents.size());
@@ -40,7 +29,8 @@ std::int64_t Shape::numel() const {
   return product;
 }
 
-Tensor::Tensor(void* data_, DType dtype_, const Shape& shape_) : data(data_), dtype(dtype_), shape(shape_) {
+Tensor::Tensor(void* data_, DType dtype_, const Shape& shape_, Device device_)
+    : data(data_), dtype(dtype_), shape(shape_), device(device_) {
   std::uint64_t step = 1;  // unsigned: a shape too large to exist may wrap; its numel() says so
   for (int i = shape.ndim - 1; i >= 0; --i) {
     strides[static_cast<std::size_t>(i)] = static_cast<std::int64_t>(step);
@@ -52,12 +42,16 @@ namespace {
 
 // DLPack's codes, which are part of its ABI.
 constexpr int kDeviceCpu = 1;
+constexpr int kDeviceCuda = 2;
 constexpr int kDeviceCudaHost = 3;  // pinned host memory
+constexpr int kDeviceCudaManaged = 13;
 enum TypeCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
 
 std::optional<DType> to_dtype(const ForeignTensor& t) {
   if (t.type_lanes != 1) return std::nullopt;
   if (t.type_code == kInt && t.type_bits == 16) return DType::kInt16;
+  if (t.type_code == kFloat && t.type_bits == 16) return DType::kFloat16;
+  if (t.type_code == kBfloat && t.type_bits == 16) return DType::kBFloat16;
   if (t.type_code == kFloat && t.type_bits == 32) return DType::kFloat32;
   if (t.type_code == kFloat && t.type_bits == 64) return DType::kFloat64;
   if (t.type_code == kComplex && t.type_bits == 64) return DType::kComplex64;
@@ -79,16 +73,25 @@ std::string name_of_type(const ForeignTensor& t) {
   }
 }
 
+Device to_device(const ForeignTensor& t, const char* op, const char* argument) {
+  switch (t.device_type) {
+    case kDeviceCpu:
+    case kDeviceCudaHost: return {};
+    case kDeviceCuda:
+    case kDeviceCudaManaged: return {DeviceType::kCuda, t.device_index};
+    default:
+      fail_type(op, "%s must be on the CPU or a CUDA device, got DLPack device type %d", argument, t.device_type);
+  }
+}
+
 }  // namespace
 
 Tensor from_foreign(const ForeignTensor& tensor, const char* op, const char* argument) {
-  if (tensor.device_type != kDeviceCpu && tensor.device_type != kDeviceCudaHost) {
-    fail_type(op, "%s must be on the CPU, got DLPack device type %d", argument, tensor.device_type);
-  }
+  const Device device = to_device(tensor, op, argument);
   const std::optional<DType> dtype = to_dtype(tensor);
   if (!dtype) {
-    fail_type(op, "%s must be int16, float32, float64, complex64 or complex128, got %s", argument,
-              name_of_type(tensor).c_str());
+    fail_type(op, "%s must be int16, float32, float64, complex64, complex128 or, on a GPU, float16 or bfloat16, got %s",
+              argument, name_of_type(tensor).c_str());
   }
   if (tensor.ndim < 0 || tensor.ndim > kMaxDims) {
     fail_argument(op, "%s must have at most %d dimensions, got %d", argument, kMaxDims, tensor.ndim);
@@ -102,7 +105,7 @@ Tensor from_foreign(const ForeignTensor& tensor, const char* op, const char* arg
     }
     shape[i] = tensor.shape[i];
   }
-  Tensor view(tensor.data, *dtype, shape);
+  Tensor view(tensor.data, *dtype, shape, device);
   if (tensor.strides != nullptr) {
     for (int i = 0; i < tensor.ndim; ++i) view.strides[static_cast<std::size_t>(i)] = tensor.strides[i];
   }

@@ -42,12 +42,17 @@ TEST(ForeignTensor, DtypesDevicesAndStrides) {
     change(bad);
     expect_error(kind, "op", parts, [&] { from_foreign(bad, "op", "x"); });
   };
-  refused(ErrorKind::kInvalidType, {"x", "CPU", "2"}, [](ForeignTensor& f) { f.device_type = 2; });
-  refused(ErrorKind::kInvalidType, {"x", "float16"}, [](ForeignTensor& f) { f.type_bits = 16; });
-  refused(ErrorKind::kInvalidType, {"x", "bfloat16"}, [](ForeignTensor& f) {
-    f.type_code = 4;
-    f.type_bits = 16;
-  });
+  ForeignTensor cuda = good;
+  cuda.device_type = 2;
+  cuda.device_index = 1;
+  EXPECT_EQ(from_foreign(cuda, "op", "x").device, (Device{DeviceType::kCuda, 1}));
+  cuda.type_bits = 16;
+  EXPECT_EQ(from_foreign(cuda, "op", "x").dtype, DType::kFloat16);
+  cuda.type_code = 4;
+  EXPECT_EQ(from_foreign(cuda, "op", "x").dtype, DType::kBFloat16);
+
+  refused(ErrorKind::kInvalidType, {"x", "CPU", "8"}, [](ForeignTensor& f) { f.device_type = 8; });
+  refused(ErrorKind::kInvalidType, {"x", "float8"}, [](ForeignTensor& f) { f.type_bits = 8; });
   refused(ErrorKind::kInvalidType, {"x", "float32x4"}, [](ForeignTensor& f) { f.type_lanes = 4; });
   refused(ErrorKind::kInvalidType, {"x", "77"}, [](ForeignTensor& f) { f.type_code = 77; });
   refused(ErrorKind::kInvalidArgument, {"x", "8", "9"}, [](ForeignTensor& f) { f.ndim = 9; });

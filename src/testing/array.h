@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "melisma/tensor.h"
+#include "runtime/emulator/half.h"
 
 namespace melisma::testing {
 
@@ -70,6 +71,8 @@ class Array {
       case DType::kFloat64: return tensor_.as<double>()[at];
       case DType::kComplex64: return std::complex<double>(tensor_.as<std::complex<float>>()[at]);
       case DType::kComplex128: return tensor_.as<std::complex<double>>()[at];
+      case DType::kFloat16: return static_cast<double>(emulator::half_to_float(tensor_.as<std::uint16_t>()[at]));
+      case DType::kBFloat16: return static_cast<double>(emulator::bfloat_to_float(tensor_.as<std::uint16_t>()[at]));
     }
     return 0.0;
   }
@@ -81,6 +84,8 @@ class Array {
       case DType::kFloat64: tensor_.as<double>()[at] = value.real(); break;
       case DType::kComplex64: tensor_.as<std::complex<float>>()[at] = std::complex<float>(value); break;
       case DType::kComplex128: tensor_.as<std::complex<double>>()[at] = value; break;
+      case DType::kFloat16: tensor_.as<std::uint16_t>()[at] = emulator::float_to_half(narrow(value)); break;
+      case DType::kBFloat16: tensor_.as<std::uint16_t>()[at] = emulator::float_to_bfloat(narrow(value)); break;
     }
   }
   std::string bytes_of(std::int64_t i) const {
@@ -128,6 +133,7 @@ class Array {
   }
 
  private:
+  static float narrow(std::complex<double> value) { return static_cast<float>(value.real()); }
   static constexpr char kPoison = '\xff';  // a NaN in every float type, and one that no arithmetic makes
 
   Tensor tensor_;

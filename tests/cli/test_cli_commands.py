@@ -49,7 +49,7 @@ def test_the_commands_of_the_documents(
 def test_help_names_every_command(melisma_cli: Cli) -> None:
     run = melisma_cli("--help")
     assert run.code == 0
-    for command in ("features", "backends", "explain", "self-test", "benchmark"):
+    for command in ("features", "backends", "explain", "cache", "self-test", "benchmark"):
         assert command in run.out
         assert melisma_cli(command, "--help").code == 0
 

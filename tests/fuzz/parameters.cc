@@ -158,6 +158,19 @@ DType real_result(DType x) {
 }
 DType complex_result(DType x) { return real_result(x) == DType::kFloat64 ? DType::kComplex128 : DType::kComplex64; }
 
+// A contiguous gradient of small finite values.
+class Gradient {
+ public:
+  Gradient(Bytes& bytes, DType dtype, const Shape& shape)
+      : memory_(static_cast<std::size_t>(shape.numel()) * dtype_size(dtype), bytes.raw<std::uint8_t>() & 0x3f),
+        tensor_(memory_.data(), dtype, shape) {}
+  const Tensor& tensor() const { return tensor_; }
+
+ private:
+  std::vector<unsigned char> memory_;
+  Tensor tensor_;
+};
+
 bool run_stft(Bytes& bytes) {
   const Input x = make_input(
       bytes, {DType::kInt16, DType::kFloat32, DType::kFloat64, DType::kComplex64, DType::kComplex128}, 3, 600);
@@ -171,6 +184,20 @@ bool run_stft(Bytes& bytes) {
   const bool with_window = bytes.flag();
   const Shape shape = stft_shape(x.tensor, p);
   if (shape.numel() > kMaxResult) return false;
+  if (const std::int64_t which = bytes.below(4); which < 2) {
+    const Gradient grad(bytes, complex_result(x.tensor.dtype), shape);
+    if (which == 0) {
+      const Result result(x.tensor.dtype, x.tensor.shape);
+      stft_adjoint(grad.tensor(), with_window ? &window.tensor : nullptr, p, result.tensor());
+      result.check();
+    } else {
+      const std::int64_t length = p.frames.win_length > 0 ? p.frames.win_length : p.frames.n_fft;
+      const Result result(bytes.pick({DType::kFloat32, DType::kFloat64}), {std::clamp<std::int64_t>(length, 0, 4096)});
+      stft_window_gradient(x.tensor, grad.tensor(), p, result.tensor());
+      result.check();
+    }
+    return true;
+  }
   const Result result(complex_result(x.tensor.dtype), shape);
   stft(x.tensor, with_window ? &window.tensor : nullptr, p, result.tensor());
   result.check();
@@ -194,6 +221,13 @@ bool run_istft(Bytes& bytes) {
   const bool to_complex = !p.onesided && bytes.flag();
   const Shape shape = istft_shape(spec.tensor, p);
   if (shape.numel() > kMaxResult) return false;
+  if (bytes.flag()) {
+    const Gradient grad(bytes, to_complex ? complex_result(spec.tensor.dtype) : real_result(spec.tensor.dtype), shape);
+    const Result result(spec.tensor.dtype, spec.tensor.shape);
+    istft_adjoint(grad.tensor(), with_window ? &window.tensor : nullptr, p, result.tensor());
+    result.check();
+    return true;
+  }
   const Result result(to_complex ? complex_result(spec.tensor.dtype) : real_result(spec.tensor.dtype), shape);
   istft(spec.tensor, with_window ? &window.tensor : nullptr, p, result.tensor());
   result.check();
@@ -207,6 +241,13 @@ bool run_spectrogram(Bytes& bytes) {
   const bool with_window = bytes.flag();
   const Shape shape = spectrogram_shape(x.tensor, p);
   if (shape.numel() > kMaxResult) return false;
+  if (bytes.flag()) {
+    const Gradient grad(bytes, real_result(x.tensor.dtype), shape);
+    const Result result(x.tensor.dtype, x.tensor.shape);
+    spectrogram_backward(x.tensor, grad.tensor(), with_window ? &window.tensor : nullptr, p, result.tensor());
+    result.check();
+    return true;
+  }
   const Result result(real_result(x.tensor.dtype), shape);
   spectrogram(x.tensor, with_window ? &window.tensor : nullptr, p, result.tensor());
   result.check();
@@ -262,6 +303,15 @@ bool run_filtered(Bytes& bytes) {
   const bool with_window = bytes.flag();
   const Shape shape = filtered_spectrogram_shape(x.tensor, bank, p);
   if (shape.numel() > kMaxResult) return false;
+  if (bytes.flag()) {
+    if (bytes.flag()) p.log.top = std::numeric_limits<double>::infinity();  // what a gradient asks for
+    const Gradient grad(bytes, real_result(x.tensor.dtype), shape);
+    const Result result(x.tensor.dtype, x.tensor.shape);
+    filtered_spectrogram_backward(x.tensor, grad.tensor(), with_window ? &window.tensor : nullptr, bank, p,
+                                  result.tensor());
+    result.check();
+    return true;
+  }
   const Result result(real_result(x.tensor.dtype), shape);
   filtered_spectrogram(x.tensor, with_window ? &window.tensor : nullptr, bank, p, result.tensor());
   result.check();

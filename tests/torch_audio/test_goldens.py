@@ -18,9 +18,11 @@ import torch
 import tolerances
 from melisma.torch import functional, transforms
 from torch_audio import cases
+from torch_device import DEVICE
 
 GOLDEN = np.load(pathlib.Path(__file__).parent.parent / "golden" / "torchaudio" / "torchaudio.npz")
 RECORD: dict[str, Any] = json.loads(GOLDEN["record"].tobytes())
+COMPARED = [case for case in cases.CASES if DEVICE == "cpu" or not case.draws]
 MODULES = [case for case in cases.CASES if not case.functional]
 
 # Arguments that torchaudio's constructors lack, all after theirs.
@@ -34,7 +36,9 @@ def name_of(case: cases.Case) -> str:
 def state_of(case: cases.Case) -> dict[str, torch.Tensor]:
     prefix = f"{case.name}/state/"
     return {
-        name.removeprefix(prefix): torch.from_numpy(GOLDEN[name]) for name in GOLDEN.files if name.startswith(prefix)
+        name.removeprefix(prefix): torch.from_numpy(GOLDEN[name]).to(DEVICE)
+        for name in GOLDEN.files
+        if name.startswith(prefix)
     }
 
 
@@ -48,7 +52,7 @@ def build(case: cases.Case) -> torch.nn.Module:
 def result_of(case: cases.Case, dtype: torch.dtype) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return cases.run(case, transforms, functional, dtype, state_of(case)).numpy()
+        return cases.run(case, transforms, functional, dtype, state_of(case)).numpy(force=True)
 
 
 def parameters(function: Any) -> list[list[Any]]:
@@ -65,7 +69,7 @@ def test_the_record_covers_every_export() -> None:
     assert set(RECORD["functions"]) == set(functional.__all__)
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=name_of)
+@pytest.mark.parametrize("case", COMPARED, ids=name_of)
 def test_float64(case: cases.Case) -> None:
     want, got = GOLDEN[case.name], result_of(case, torch.float64)
     assert got.shape == want.shape
@@ -75,7 +79,7 @@ def test_float64(case: cases.Case) -> None:
     tolerances.assert_within(got, want, bound, case.name)
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=name_of)
+@pytest.mark.parametrize("case", COMPARED, ids=name_of)
 def test_float32(case: cases.Case) -> None:
     theirs, got = GOLDEN[case.name + "/32"], result_of(case, torch.float32)
     assert got.shape == theirs.shape
@@ -103,7 +107,7 @@ def test_buffers_are_built_alike(case: cases.Case) -> None:
         assert [list(ours[name].shape), str(ours[name].dtype)] == RECORD["modules"][case.name]["state"][name]
         largest = float(value.abs().max())
         bound = tolerances.WINDOW32 * 4 if name.endswith("window") else tolerances.FILTERBANK_TORCHAUDIO * largest
-        tolerances.assert_within(ours[name].numpy(), value.numpy(), bound, name)
+        tolerances.assert_within(ours[name].numpy(force=True), value.numpy(force=True), bound, name)
 
 
 @pytest.mark.parametrize("case", MODULES, ids=name_of)

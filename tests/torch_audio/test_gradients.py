@@ -12,6 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import tolerances
 from melisma.torch import functional, transforms
 from torch_audio import cases
+from torch_device import DEVICE, same
 
 SMALL: dict[str, Any] = {"n_fft": 16, "hop_length": 6}
 MEL: dict[str, Any] = {**SMALL, "n_mels": 3}
@@ -135,13 +136,15 @@ def test_no_recompilation_over_lengths(what: str, build: Callable[[], torch.nn.M
         x = cases.inputs(f"x2_{length}", torch.float32).requires_grad_()
         eager_x = x.detach().clone().requires_grad_()
         got, want = compiled(x), module(eager_x)
-        assert torch.equal(got, want)
+        assert same(got, want)
         got.abs().sum().backward()
         want.abs().sum().backward()
         assert x.grad is not None
         assert eager_x.grad is not None
         tolerances.assert_within(
-            x.grad.numpy(), eager_x.grad.numpy(), 32 * tolerances.EPS32 * float(eager_x.grad.abs().max())
+            x.grad.numpy(force=True),
+            eager_x.grad.numpy(force=True),
+            32 * tolerances.EPS32 * float(eager_x.grad.abs().max()),
         )
         compilations.append(counter.frame_count)
     assert compilations[-1] == compilations[0] > 0  # none after the first length
@@ -153,10 +156,10 @@ def test_inductor() -> None:
     x = cases.inputs("x2_400", torch.float32)
     got, want = torch.compile(mfcc, fullgraph=True)(x), mfcc(x)
     bound = 16 * tolerances.EPS32 * float(want.abs().max())
-    tolerances.assert_within(got.numpy(), want.numpy(), bound)
-    with torch.autocast("cpu", torch.bfloat16):
+    tolerances.assert_within(got.numpy(force=True), want.numpy(force=True), bound)
+    with torch.autocast(DEVICE, torch.bfloat16):
         got = torch.compile(mfcc, fullgraph=True)(x)
-    tolerances.assert_within(got.numpy(), want.numpy(), bound)
+    tolerances.assert_within(got.numpy(force=True), want.numpy(force=True), bound)
 
 
 def test_compiled_module_follows_its_buffers() -> None:
@@ -166,7 +169,7 @@ def test_compiled_module_follows_its_buffers() -> None:
     x = cases.inputs("x400", torch.float32)
     before = compiled(x)
     mel.mel_scale.fb.mul_(2.0)
-    assert torch.equal(compiled(x), 2 * before)
+    assert same(compiled(x), 2 * before)
 
 
 def test_what_needs_no_operator_compiles_too() -> None:
@@ -176,16 +179,18 @@ def test_what_needs_no_operator_compiles_too() -> None:
     torch.manual_seed(0)
     want = transforms.TimeMasking(5)(features)
     torch.manual_seed(0)
-    assert torch.equal(masked(features), want)
+    assert same(masked(features), want)
     cmn = torch.compile(transforms.SlidingWindowCmn(5, 3), backend="aot_eager", fullgraph=True)
-    assert torch.equal(cmn(features), transforms.SlidingWindowCmn(5, 3)(features))
+    assert same(cmn(features), transforms.SlidingWindowCmn(5, 3)(features))
     deltas = torch.compile(functional.compute_deltas, backend="aot_eager", fullgraph=True)
-    assert torch.equal(deltas(features), functional.compute_deltas(features))
+    assert same(deltas(features), functional.compute_deltas(features))
     magnitude = cases.inputs("p33_9", torch.float32)
     vocoder = transforms.GriffinLim(64, 2, rand_init=False)
     compiled = torch.compile(vocoder, backend="aot_eager", fullgraph=True)
     want = vocoder(magnitude)
-    tolerances.assert_within(compiled(magnitude).numpy(), want.numpy(), 64 * tolerances.EPS32 * float(want.abs().max()))
+    tolerances.assert_within(
+        compiled(magnitude).numpy(force=True), want.numpy(force=True), 64 * tolerances.EPS32 * float(want.abs().max())
+    )
 
 
 def test_export() -> None:
@@ -193,7 +198,7 @@ def test_export() -> None:
     x = cases.inputs("x2_400", torch.float32)
     exported = torch.export.export(mel, (x,), dynamic_shapes=({1: torch.export.Dim("time", min=100, max=10000)},))
     longer = cases.inputs("x2_700", torch.float32)
-    assert torch.equal(exported.module()(longer), mel(longer))
+    assert same(exported.module()(longer), mel(longer))
 
 
 def test_meta_tensors_have_the_same_shapes() -> None:

@@ -38,7 +38,7 @@ def window_gradient(x: torch.Tensor, above: torch.Tensor, n_fft: int) -> float:
 
 def power_gradient(spectrum: torch.Tensor, above: torch.Tensor, power: float, n_fft: int, hop: int) -> float:
     """For the l2 norm of the gradient of |X|^power, given X and the gradient above: the smaller X, the worse its phase."""
-    error = torch.from_numpy(tolerances.stft(spectrum.numpy(), n_fft))
+    error = torch.from_numpy(tolerances.stft(spectrum.numpy(force=True), n_fft)).to(spectrum.device)
     each = above.double().abs() * power * spectrum.abs() ** (power - 2) * error * max(1.0, abs(power - 1))
     # One frame's adjoint lengthens a vector by sqrt(n_fft) at most, and n_fft / hop frames add up on each sample.
     return float(each.norm()) * (n_fft * -(-n_fft // hop)) ** 0.5

@@ -8,20 +8,27 @@ from typing import Any
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from torch_device import DEVICE
+
 Function = Callable[..., torch.Tensor]
 
 
 def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 def randn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0, grad: bool = False) -> torch.Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=generator(seed)).requires_grad_(grad)
+    values = torch.randn(*shape, dtype=dtype, generator=generator(seed), device="cpu")
+    return values.to(DEVICE).requires_grad_(grad)
+
+
+def rand(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, dtype=dtype, generator=generator(seed), device="cpu").to(DEVICE)
 
 
 def positive_window(length: int, grad: bool = False) -> torch.Tensor:
     """A window without symmetry or zeros, so that no mistake in its orientation or its edges goes unseen."""
-    return (0.3 + torch.rand(length, dtype=torch.float64, generator=generator(length))).requires_grad_(grad)
+    return (0.3 + rand(length, dtype=torch.float64, seed=length)).requires_grad_(grad)
 
 
 def check(function: Function, inputs: tuple[torch.Tensor, ...], fast: bool = True) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import melisma
 import melisma.torch  # the operators under test
+from torch_device import DEVICE
 from torch_ops.common import randn
 
 X = randn(2, 400, dtype=torch.float32)
@@ -63,7 +64,7 @@ LIKE_TORCH: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "win_length beyond n_fft": ("stft", {"win_length": 65}, ("win_length", "64", "65")),
     "window too short": ("stft", {"window": W[:-1]}, ("window", "64", "63")),
     "window 2-D": ("stft", {"window": W[None]}, ("window", "1-D", "2-D")),
-    "window elsewhere": ("stft", {"window": W.to("meta")}, ("window", "cpu", "meta")),
+    "window elsewhere": ("stft", {"window": W.to("meta")}, ("window", DEVICE, "meta")),
     "normalized a string": ("stft", {"normalized": "x"}, ("normalized", "'x'")),
     "pad_mode a number": ("stft", {"pad_mode": 5}, ("pad_mode", "5")),
     "pad_mode unknown": ("stft", {"pad_mode": "foo"}, ("pad_mode", "reflect", "'foo'")),
@@ -77,7 +78,7 @@ LIKE_TORCH: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sparse": ("stft", {"input": X.to_sparse()}, ("input", "sparse_coo")),
     "sparse rows": ("stft", {"input": X.to_sparse_csr()}, ("input", "sparse_csr")),
     "quantised": ("stft", {"input": torch.quantize_per_tensor(X, 0.1, 0, torch.qint8)}, ("input", "quantized")),
-    "meta with a window here": ("stft", {"input": X.to("meta")}, ("window", "cpu", "meta")),
+    "meta with a window here": ("stft", {"input": X.to("meta")}, ("window", DEVICE, "meta")),
     "align_to_window centred": ("stft", {"align_to_window": True}, ("align_to_window", "center")),
     "spectrum of real numbers": ("istft", {"input": S.real}, ("input", "complex64", "float32")),
     "spectrum of a row": ("istft", {"input": S[0, 0]}, ("input", "2", "1")),
@@ -86,7 +87,7 @@ LIKE_TORCH: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "spectrum sparse": ("istft", {"input": S.to_sparse()}, ("input", "sparse_coo")),
     "inverse hop 0": ("istft", {"hop_length": 0}, ("hop_length", "0")),
     "inverse win_length": ("istft", {"win_length": 80}, ("win_length", "64", "80")),
-    "inverse window elsewhere": ("istft", {"window": W.to("meta")}, ("window", "cpu", "meta")),
+    "inverse window elsewhere": ("istft", {"window": W.to("meta")}, ("window", DEVICE, "meta")),
     "length negative": ("istft", {"length": -1}, ("length", "0", "-1")),
     "length a float": ("istft", {"length": 2.5}, ("length", "2.5")),
     "window of zeros": ("istft", {"window": torch.zeros(64)}, ("window", "1e-11")),
@@ -155,8 +156,8 @@ class TestEveryForward:
         refused(
             lambda: CALLS[op](torch.quantize_per_tensor(X, 0.1, 0, torch.quint8)), TypeError, op, "input", "quantized"
         )
-        refused(lambda: CALLS[op](window=W.to("meta")), RuntimeError, op, "window", "cpu", "meta")
-        refused(lambda: CALLS[op](X.to("meta")), RuntimeError, op, "window", "cpu", "meta")
+        refused(lambda: CALLS[op](window=W.to("meta")), RuntimeError, op, "window", DEVICE, "meta")
+        refused(lambda: CALLS[op](X.to("meta")), RuntimeError, op, "window", DEVICE, "meta")
         refused(lambda: CALLS[op](window=W.to_sparse()), RuntimeError, op, "window", "sparse_coo")
 
     def test_too_many_axes(self, op: str) -> None:
@@ -196,7 +197,7 @@ def test_filterbanks() -> None:
     refused(lambda: call(filterbank=torch.ones(30, 3)), RuntimeError, "filterbank", "33", "30")
     refused(lambda: call(filterbank=torch.ones(33)), RuntimeError, "filterbank", "2-D", "1-D")
     refused(lambda: call(filterbank=BANK.long()), RuntimeError, "filterbank", "float32")
-    refused(lambda: call(filterbank=BANK.to("meta")), RuntimeError, "filterbank", "cpu", "meta")
+    refused(lambda: call(filterbank=BANK.to("meta")), RuntimeError, "filterbank", DEVICE, "meta")
     refused(lambda: call(filterbank=BANK.to_sparse()), RuntimeError, "filterbank", "sparse_coo")
     refused(lambda: call(filterbank=torch.ones(33, 0)), RuntimeError, "filterbank", "0")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import melisma
-from torch_ops.common import Function, check, check_twice, positive_window, randn
+from torch_ops.common import Function, check, check_twice, positive_window, rand, randn
 
 POWERS = [1.0, 2.0, 0.5, 3.0]
 MEL: dict[str, Any] = {"sample_rate": 8000, "n_fft": 12, "hop_length": 5, "n_mels": 3}
@@ -89,7 +89,7 @@ def test_the_clipping_is_exercised() -> None:
 @pytest.mark.parametrize("rows", [5, 4])
 @pytest.mark.parametrize("scale", ["linear", "db", "log1p"])
 def test_filtered_spectrogram(scale: str, rows: int) -> None:
-    bank = 0.2 + torch.rand(rows, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    bank = 0.2 + rand(rows, 3, dtype=torch.float64, seed=5)
     x, window = randn(2, 15, grad=True), positive_window(8, grad=True)
 
     def transform(x: torch.Tensor, b: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,7 @@ def test_filtered_spectrogram(scale: str, rows: int) -> None:
 
 def test_precision_float64() -> None:
     """float32 signals computed in float64: the gradient is that of float64, rounded once."""
-    bank = torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    bank = rand(5, 3, dtype=torch.float64, seed=5)
     x = randn(2, 15, dtype=torch.float32, grad=True)
     exact = x.detach().double().requires_grad_()
     options: dict[str, Any] = {"filterbank": bank, "n_fft": 8, "hop_length": 3, "output_scale": "db"}

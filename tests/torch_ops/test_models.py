@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import melisma
+from torch_device import DEVICE
 
 STEPS = 50
 SAMPLES = 2048
@@ -87,7 +88,7 @@ class RoformerLike(nn.Module):
 
 def sources(batch: int, seed: int) -> torch.Tensor:
     """Two sources in stereo: a chord that decays, and bursts of noise."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(DEVICE).manual_seed(seed)
     time = torch.arange(SAMPLES) / 8000
     pitch = 200 + 600 * torch.rand(batch, 1, 3, 1, generator=generator)
     gains = torch.rand(batch, 2, 3, 1, generator=generator)

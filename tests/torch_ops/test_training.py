@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import melisma
+from torch_device import DEVICE
 from torch_ops.common import randn
 
 
@@ -90,7 +91,7 @@ def test_functional_call_and_gradients_for_each_item() -> None:
 def test_autocast(dtype: torch.dtype) -> None:
     """The operators compute in float32 and give complex64 or float32, whatever autocast makes of their neighbours."""
     linear = nn.Linear(800, 800)
-    with torch.autocast("cpu", dtype):
+    with torch.autocast(DEVICE, dtype):
         x = linear(X)
         assert x.dtype == dtype
         spectrum = melisma.stft(x, 64, 16, window="hann")
@@ -114,7 +115,7 @@ def test_autocast(dtype: torch.dtype) -> None:
     assert torch.isfinite(linear.weight.grad).all()
     # The composed gradients (a trained bank) stay in float32 inside autocast too.
     trainable = bank.clone().requires_grad_()
-    with torch.autocast("cpu", dtype):
+    with torch.autocast(DEVICE, dtype):
         inside = melisma.filtered_spectrogram(X, filterbank=trainable, n_fft=64)
     outside = melisma.filtered_spectrogram(X, filterbank=trainable, n_fft=64)
     assert inside.dtype == torch.float32
@@ -123,7 +124,7 @@ def test_autocast(dtype: torch.dtype) -> None:
 
 def test_autocast_of_a_whole_model() -> None:
     net = model()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(DEVICE, torch.bfloat16):
         got = trained(net, X)
     want = trained(net, X)
     for name, grad in got.items():

@@ -11,10 +11,10 @@ from torch.autograd import forward_ad
 
 import melisma
 import melisma.torch  # the operators under test
-from torch_ops.common import positive_window, randn
+from torch_ops.common import positive_window, rand, randn
 
 N, HOP = 8, 3
-BANK = 0.1 + torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+BANK = 0.1 + rand(5, 3, dtype=torch.float64, seed=2)
 MEL: dict[str, Any] = {"sample_rate": 8000, "n_fft": N, "hop_length": HOP, "n_mels": 3}
 Call = Callable[..., torch.Tensor]
 

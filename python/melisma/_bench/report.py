@@ -26,7 +26,7 @@ def cells(row: Row) -> tuple[str, ...]:
         "" if row.ratio is None else f"{row.ratio:.1f}x" if row.ratio >= 10 else f"{row.ratio:.2f}x",
         row.target,
         row.verdict,
-        "" if row.floors is None else f"{row.floors:.1f}",
+        "" if row.floors is None else f"{row.floors:.2f}" if row.floors < 10 else f"{row.floors:.1f}",
     )
 
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import melisma
-from melisma.cli import report
+from melisma.cli import report, tuning
 from melisma.cli.audio import Channels
 from melisma.cli.errors import DiskFull, FileProblem, UsageProblem, one_line, shown, writing
 from melisma.cli.inputs import collect
@@ -32,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+app.add_typer(tuning.app, name="cache")
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
@@ -339,7 +341,8 @@ def self_test() -> None:
 @app.command()
 def benchmark(
     suite: Annotated[
-        str | None, typer.Argument(metavar="[SUITE]", help="cpu (every operator), or separator.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[SUITE]", help="cpu (every operator), separator, or cuda.", show_default=False),
     ] = None,
     suite_option: Annotated[str, typer.Option("--suite", help="The same as an option.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller measurements.")] = False,
@@ -354,6 +357,7 @@ def benchmark(
     """Measure melisma beside torch, librosa and SciPy, in one process.
 
     separator: the transforms of MDX, Roformer and Demucs separators on stereo audio at 44.1 kHz, with how far the results are apart.
+    cuda: every operator on a GPU, by device time, with the memory floor of the same run.
     """
     try:
         from melisma import benchmark as suites

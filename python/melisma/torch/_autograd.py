@@ -120,8 +120,8 @@ class _Stft(_Bilinear):
         if ctx.needs_input_grad[0]:
             on_x = _library.call(_library.stft_adjoint, (grad, window), x.shape[-1], x.is_complex(), *ctx.options)
         if ctx.needs_input_grad[1]:
-            on_window = _like(_library.stft_window_gradient(x, grad, *ctx.options), window)
-        return on_x, on_window, *_no_gradients(ctx.options)
+            on_window = _like(_library.call(_library.stft_window_gradient, (x, grad), *ctx.options), window)
+        return on_x if on_x is None else _like(on_x, x), on_window, *_no_gradients(ctx.options)
 
 
 class _StftAdjoint(_Bilinear):
@@ -147,7 +147,7 @@ class _StftWindowGradient(_Bilinear):
         x, grad = ctx.saved_tensors
         on_x = on_grad = None
         if ctx.needs_input_grad[0]:
-            on_x = _library.stft_adjoint(grad, above, x.shape[-1], x.is_complex(), *ctx.options)
+            on_x = _like(_library.stft_adjoint(grad, above, x.shape[-1], x.is_complex(), *ctx.options), x)
         if ctx.needs_input_grad[1]:
             on_grad = _library.stft(x, above, *ctx.options)
         return on_x, on_grad, *_no_gradients(ctx.options)
@@ -241,7 +241,7 @@ class _FilteredSpectrogram(_Rule):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         x, window, filterbank = ctx.saved_tensors
-        *options, _pcm_scale, log, _top_db, _packed, float64, frame_major = ctx.options
+        *options, _pcm_scale, log, _top_db, _packed, float64, frame_major, bank_key = ctx.options
         on_x = _library.call(
             _library.filtered_spectrogram_backward,
             (grad, x, window, filterbank),
@@ -249,6 +249,7 @@ class _FilteredSpectrogram(_Rule):
             log,
             float64,
             frame_major,
+            bank_key,
         )
         return on_x, None, None, *_no_gradients(ctx.options)
 
@@ -291,9 +292,10 @@ def _filtered_spectrogram_kernel(keyset: Any, *args: Any) -> Any:
         return _library.below_autograd(_library.filtered_spectrogram, keyset, *args)
     if _forward_mode() or _requires_gradient(args[1]) or _requires_gradient(args[2]):
         return _composite.filtered_spectrogram(*args)
-    *options, log, top_db, packed, float64, frame_major = args
+    # The dispatcher leaves a last argument out where it is the default.
+    *options, log, top_db, packed, float64, frame_major, bank_key = args if len(args) == 18 else (*args, 0)
     # The fused backward ends before the clipping, whose gradient goes through the maximum.
-    y = _FilteredSpectrogram.run(*options, log, float("inf"), packed, float64, frame_major)
+    y = _FilteredSpectrogram.run(*options, log, float("inf"), packed, float64, frame_major, bank_key)
     return _composite.clipped(y, top_db, packed, args[0].ndim)
 
 

@@ -218,9 +218,10 @@ def filtered_spectrogram(
     packed: bool,
     float64: bool,
     frame_major: bool,
+    bank_key: int = 0,
 ) -> torch.Tensor:
     """``melisma::filtered_spectrogram`` from ``melisma::stft``."""
-    dtype = torch.float32 if x.dtype == torch.int16 else x.dtype
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     if x.dtype == torch.int16:
         x = x.to(torch.float64 if float64 else torch.float32) * pcm_scale
     elif float64:

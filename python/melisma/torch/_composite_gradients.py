@@ -68,7 +68,7 @@ def spectrogram_backward(
     root = None
     if norm == "window":
         energy = torch.full((), float(win_length), device=x.device) if window is None else window.square().sum()
-        root = energy.sqrt().to(x.dtype)
+        root = energy.sqrt().to(spectrum.real.dtype)
         spectrum = spectrum / root
     if power == 2:
         factor = 2 * grad
@@ -80,7 +80,7 @@ def spectrogram_backward(
     if root is not None:
         above = above / root
     result = _library.stft_adjoint(above, window, padded.shape[-1], False, *options)
-    return result[..., pad : pad + x.shape[-1]]
+    return result[..., pad : pad + x.shape[-1]].to(x.dtype)
 
 
 @full_precision
@@ -100,11 +100,14 @@ def filtered_spectrogram_backward(
     log: list[float],
     float64: bool,
     frame_major: bool,
+    bank_key: int = 0,
 ) -> torch.Tensor:
     """``melisma::filtered_spectrogram_backward`` through the power spectrum."""
     dtype = x.dtype
     if float64:
         x, grad = x.double(), grad.double()
+    elif dtype in (torch.float16, torch.bfloat16):
+        x, grad = x.float(), grad.float()
     if not frame_major:
         grad = grad.transpose(-2, -1)
     bank = filterbank.to(x.dtype)

@@ -159,6 +159,7 @@ def _filtered_spectrogram(
     packed: bool,
     float64: bool,
     frame_major: bool,
+    bank_key: int = 0,
 ) -> torch.Tensor:
     same_device("filtered_spectrogram", input, window)
     same_device("filtered_spectrogram", input, filterbank, "filterbank")

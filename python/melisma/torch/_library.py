@@ -1,5 +1,6 @@
 """Loads the dispatcher's operators (namespace ``melisma``) and calls them at the least cost."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,18 @@ from torch.autograd import forward_ad
 
 from ..errors import Unavailable
 
-_LIBRARY = Path(__file__).parent.parent / "_torch.so"
+PATH = Path(__file__).parent.parent / "_torch.so"
 
 
 def _load() -> Any:
-    if not _LIBRARY.exists():
+    if not PATH.exists():
         raise Unavailable(
             "melisma.torch: this melisma was built without PyTorch's operators; install PyTorch 2.11 or later first, "
             "then melisma again: pip install --force-reinstall --no-cache-dir melisma"
         )
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 11):
         raise Unavailable(f"melisma.torch: PyTorch must be 2.11 or later, got {torch.__version__}")
-    torch.ops.load_library(str(_LIBRARY))
+    torch.ops.load_library(str(PATH))
     return torch.ops.melisma
 
 
@@ -36,10 +37,14 @@ spectrogram_backward = _ops.spectrogram_backward.default
 filtered_spectrogram = _ops.filtered_spectrogram.default
 filtered_spectrogram_backward = _ops.filtered_spectrogram_backward.default
 
-_CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-_PLAIN = torch._C._dispatch_keys(torch.empty(0)).raw_repr()  # a dense CPU tensor, neither conjugated nor negated lazily
-_is_grad_enabled = torch.is_grad_enabled
+_KERNELS = {
+    "cpu": torch._C.DispatchKeySet(torch._C.DispatchKey.CPU),
+    "cuda": torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA),
+}
 _keys = torch._C._dispatch_keys
+# The kernels' keys by those of a dense tensor, neither conjugated nor negated lazily. A GPU's come with its first tensor.
+_PLAIN = {_keys(torch.empty(0, device="cpu")).raw_repr(): _KERNELS["cpu"]}
+_is_grad_enabled = torch.is_grad_enabled
 _functorch = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _is_compiling = torch.compiler.is_compiling
@@ -58,19 +63,58 @@ def below_autograd(op: Any, keyset: Any, *args: Any) -> Any:
 with_gradient: dict[Any, Callable[..., Any]] = {}
 
 
+def _learn(tensor: torch.Tensor) -> bool:
+    """Whether a tensor turns out to be a plain one of a device that no plain tensor came from before."""
+    device = tensor.device
+    if device.type not in _KERNELS or device.type == "cpu":
+        return False
+    with torch.inference_mode(False):
+        keys = _keys(torch.empty(0, device=device)).raw_repr()
+    _PLAIN[keys] = _KERNELS[device.type]
+    return keys == _keys(tensor).raw_repr()
+
+
+_ALLOCATION = re.compile(r"melisma: PyTorch's allocator has no (\d+) bytes on (cuda:\d+)")
+
+
+def of_allocator(error: RuntimeError) -> RuntimeError:
+    """PyTorch's own error where its allocator had no memory for an operator, which sees no more of it than that."""
+    found = _ALLOCATION.match(str(error))
+    if found is None:
+        return error
+    try:
+        torch.empty(int(found[1]), dtype=torch.uint8, device=found[2])
+    except torch.OutOfMemoryError as theirs:
+        return theirs
+    return torch.OutOfMemoryError(str(error))  # there is memory again
+
+
 def call(op: Any, tensors: tuple[torch.Tensor | None, ...], *options: Any) -> Any:
-    """``op(*tensors, *options)``, for plain CPU tensors without the dispatcher's way through Python (4 us).
+    """``op(*tensors, *options)``, for plain tensors of one device without the dispatcher's way through Python (4 us).
 
     Only outside of every transform and mode: whatever else there is finds the operator by the ordinary way.
     """
     if _is_compiling() or forward_ad._current_level >= 0 or _functorch() or _modes():
         return op(*tensors, *options)
     differentiable = False
+    kernels = None
     for tensor in tensors:
         if tensor is not None:
-            if _keys(tensor).raw_repr() != _PLAIN or type(tensor) not in _TYPES:
-                return op(*tensors, *options)
+            keys = _keys(tensor).raw_repr()
+            if type(tensor) not in _TYPES or (keys not in _PLAIN and not _learn(tensor)):
+                kernels = None
+                break
+            if kernels is None:
+                kernels = _PLAIN[keys]
+            elif kernels is not _PLAIN[keys]:
+                kernels = None
+                break
             differentiable = differentiable or tensor.requires_grad
-    if differentiable and _is_grad_enabled():
-        return with_gradient[op](*tensors, *options)
-    return op._handle.redispatch_boxed(_CPU, *tensors, *options)
+    try:
+        if kernels is None:
+            return op(*tensors, *options)
+        if differentiable and _is_grad_enabled():
+            return with_gradient[op](*tensors, *options)
+        return op._handle.redispatch_boxed(kernels, *tensors, *options)
+    except RuntimeError as error:
+        raise of_allocator(error) from None

@@ -4,7 +4,7 @@ Two things are replaced while a patch is on, because neither catches every call:
 
 * the functions ``torch.stft``, ``torch.functional.stft``, ``torch.istft`` and ``torch.functional.istft``, looked up by most code
   and by ``Tensor.stft`` and ``Tensor.istft`` at each call. Here the padding of a centred stft is ours as well;
-* the kernels of ``aten::stft`` and ``aten::istft`` for CPU tensors at PyTorch's dispatcher. They are reached by names bound before
+* the kernels of ``aten::stft`` and ``aten::istft`` for CPU and CUDA tensors at PyTorch's dispatcher. They are reached by names bound before
   (``from torch import stft``), by TorchScript and by C++; the padding is then PyTorch's, a copy of the signal.
 
 What it misses, and does not count: names bound before, called on tensors of another device; and calls that
@@ -23,15 +23,16 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import handle_torch_function, has_torch_function
 
-from ..errors import InvalidArgument, InvalidType
+from ..errors import InvalidArgument, InvalidType, Unavailable
 from . import spectral
 
 __all__ = ["Count", "Patch", "patch_torch"]
 
 _DTYPES = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
 _STFT, _ISTFT = "stft", "istft"
-# Where a call on CPU tensors arrives: with autograd, and without (inference mode).
-_KEYS = ("AutogradCPU", "CPU")
+_DEVICES = ("cpu", "cuda")
+# Where a call arrives: with autograd, and without (inference mode).
+_KEYS = ("AutogradCPU", "CPU", "AutogradCUDA", "CUDA")
 # PyTorch's own implementation of both, out of other operators.
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
@@ -133,8 +134,8 @@ def patch_torch() -> Patch:
     """Reroute torch.stft and torch.istft to Melisma, in every thread of this process, until undone.
 
     A call that Melisma does not take, or would refuse, goes to PyTorch as if nothing were patched, with PyTorch's result and errors.
-    That is: tensors of another device, layout or dtype than float32, float64, complex64 and complex128 on the CPU;
-    subclasses of Tensor; and whatever runs inside torch.compile, a torch.func transform or a dispatch mode. Gradients, of any order and
+    That is: tensors of another device, layout or dtype than float32, float64, complex64 and complex128 on the CPU
+    or a CUDA device; subclasses of Tensor; and whatever runs inside torch.compile, a torch.func transform or a dispatch mode. Gradients, of any order and
     in forward mode, are Melisma's.
 
     Returns
@@ -170,7 +171,7 @@ def _plain(tensor: Any) -> str:
         return f"{type(tensor).__name__} is not a plain tensor"
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return "inside a torch.func transform"
-    if tensor.device.type != "cpu":
+    if tensor.device.type not in _DEVICES:
         return f"device {tensor.device.type}"
     if tensor.layout is not torch.strided:
         return f"layout {tensor.layout}"
@@ -202,6 +203,8 @@ def _reroute(op: str, input: Any, window: Any, call: Callable[[], torch.Tensor])
             result = call()
         except (InvalidArgument, InvalidType) as error:
             reason = f"melisma refuses: {str(error).partition(', got')[0]}"
+        except Unavailable as error:  # no kernels for this GPU, say
+            reason = str(error)
         else:
             _state.count(op, "rerouted", "")
             return result

@@ -1,7 +1,8 @@
 """The operators on PyTorch tensors: the same arguments as :mod:`melisma.spectral`, differentiable and compilable.
 
-half and bfloat16 signals are computed in float32 and give complex64 or float32 (also under autocast). Errors are those of
-:mod:`melisma.errors`, which are RuntimeErrors as PyTorch's own are.
+half and bfloat16 signals are computed in float32 and give complex64 or float32 (also under autocast); a GPU reads them as they
+are. Errors are those of :mod:`melisma.errors`, which are RuntimeErrors as PyTorch's own are. What a GPU's memory holds is read
+once at most: see :mod:`._host`.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,13 @@ import torch
 
 from .. import _options
 from .._options import PCM_SCALE
-from ..errors import InvalidArgument, InvalidType
+from ..errors import InvalidArgument, InvalidType, Unavailable
 from . import (  # noqa: F401  (registers gradients, shapes and batching)
     _autograd,
     _composite,
     _constants,
     _fake,
+    _host,
     _library,
     _vmap,
 )
@@ -34,7 +36,7 @@ def _computed(tensor: torch.Tensor) -> torch.Tensor:
 def _signal(op: str, x: Any) -> torch.Tensor:
     if not isinstance(x, torch.Tensor):
         raise InvalidType(f"{op}: input must be a tensor, got {type(x).__name__}")
-    return x.float() if x.dtype in _HALF else x
+    return x.float() if x.dtype in _HALF and not x.is_cuda else x
 
 
 class _Options:
@@ -78,7 +80,7 @@ def _window(op: str, window: Any, win_length: int, like: torch.Tensor) -> torch.
             return _constants.window(like, window, win_length)
         except InvalidArgument as error:
             raise InvalidArgument(f"{op}: window{str(error).partition(': name')[2]}") from None
-    return torch.as_tensor(window, device=like.device)
+    return _constants.from_array(like, window)
 
 
 def _refused(error: Exception, op: str, **tensors: Any) -> Exception:
@@ -90,6 +92,8 @@ def _refused(error: Exception, op: str, **tensors: Any) -> Exception:
             kind = "a quantized one" if tensor.is_quantized else f"layout {tensor.layout}"
             return InvalidType(f"{op}: {name} must be a dense tensor, got {kind}")
     message = str(error)
+    if message.startswith("unavailable: "):
+        return Unavailable(message.partition(": ")[2])
     if not message.startswith(f"{op}: "):
         return error
     types = (" must be int16", " must be float32 or float64", " must be on the ")
@@ -266,6 +270,8 @@ def istft(
             return_complex,
         )
         w = _window("istft", window, options[2], spectrum)
+        if spectrum.is_cuda and edge == "error":
+            _check_envelope(window if isinstance(window, torch.Tensor) else w, options, spectrum.shape)
         if w is None or not w.is_complex():
             return _library.call(_library.istft, (spectrum, w), *options)
         one_sided = options[5]
@@ -277,6 +283,12 @@ def istft(
         return _composite.istft(spectrum, w, *options)
     except RuntimeError as error:
         raise _refused(error, "istft", input=input, window=window) from None
+
+
+def _check_envelope(window: torch.Tensor | None, options: tuple[Any, ...], shape: torch.Size) -> None:
+    if torch.compiler.is_compiling() or (window is not None and window.requires_grad and torch.is_grad_enabled()):
+        return  # a compiled graph asks no host; the composition for trained windows has an assertion of its own
+    _host.check_envelope(window, options, shape[-2 if options[-1] else -1])
 
 
 def _norm(op: str, normalized: Any) -> str:
@@ -344,10 +356,12 @@ def spectrogram(
         raise _refused(error, op, input=x, window=window) from None
 
 
+# known: the bank as the caller gave it, by which the host may know its values.
 def _filtered(
     op: str,
     x: Any,
     filterbank: torch.Tensor,
+    known: torch.Tensor,
     n_fft: Any,
     hop_length: Any,
     win_length: Any,
@@ -371,6 +385,7 @@ def _filtered(
         *options, frame_major = _of_spectrogram(
             op, n_fft, hop_length, win_length, power, normalized, center, pad_mode, pad, pcm_scale, layout
         )
+        key = _host.bank_key(known) if signal.is_cuda and not torch.compiler.is_compiling() else 0
         return _library.call(
             _library.filtered_spectrogram,
             (signal, _window(op, window, options[2], signal), filterbank),
@@ -380,10 +395,11 @@ def _filtered(
             top_db_scope == "packed",
             float64,
             frame_major,
+            key,
         )
     except RuntimeError as error:
-        if str(error).startswith("filtered_spectrogram: ") and type(error) is RuntimeError:
-            error = RuntimeError(f"{op}: {str(error).partition(': ')[2]}")
+        if type(error) is RuntimeError:
+            error = RuntimeError(str(error).replace("filtered_spectrogram: ", f"{op}: ", 1))
         raise _refused(error, op, input=x, window=window, filterbank=filterbank) from None
 
 
@@ -414,6 +430,7 @@ def mel_spectrogram(
     return _filtered(
         op,
         x,
+        bank,
         bank,
         n_fft,
         hop_length,
@@ -469,6 +486,7 @@ def log_mel(
         op,
         x,
         bank,
+        bank,
         n_fft,
         hop_length,
         win_length,
@@ -516,9 +534,9 @@ def filtered_spectrogram(
     Differentiable in `x`, `window` and `filterbank`, which may be a trainable parameter.
     """
     op = "filtered_spectrogram"
-    bank = filterbank if isinstance(filterbank, torch.Tensor) else torch.as_tensor(filterbank, device=x.device)
+    given = filterbank if isinstance(filterbank, torch.Tensor) else _constants.from_array(x, filterbank)
     size = n_fft if torch.compiler.is_compiling() else _options.integer(op, "n_fft", n_fft, 1)
-    bank = _computed(bank)
+    bank = _computed(given)
     if bank.ndim != 2:
         raise InvalidArgument(f"{op}: filterbank must be 2-D [bins, bands], got {bank.ndim}-D")
     rows = bank.shape[0]
@@ -535,6 +553,7 @@ def filtered_spectrogram(
         op,
         x,
         bank,
+        given,
         n_fft,
         hop_length,
         win_length,

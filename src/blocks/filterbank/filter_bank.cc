@@ -53,6 +53,7 @@ FilterBank::FilterBank(const Tensor& weights) {
   if (weights.dtype != DType::kFloat32 && weights.dtype != DType::kFloat64) {
     fail_type(op, "filterbank must be float32 or float64, got %s", dtype_name(weights.dtype));
   }
+  check_on_cpu(op, weights, "filterbank");
   check_bins(op, weights.size(0));
   if (weights.size(1) < 1) fail_argument(op, "filterbank must have at least one band, got 0");
   bins_ = weights.size(0);
@@ -179,6 +180,7 @@ void FilterBank::to_dense(const Tensor& out) const {
     fail_type(op, "out must be float32 or float64, got %s", dtype_name(out.dtype));
   }
   check_result(op, out, Shape{bins(), bands()}, out.dtype);
+  check_on_cpu(op, out, "out");
   for (std::int64_t b = 0; b < bands(); ++b) {
     const Band& band = band_[static_cast<std::size_t>(b)];
     for (std::int64_t k = 0; k < bins_; ++k) {
@@ -192,6 +194,16 @@ void FilterBank::to_dense(const Tensor& out) const {
       }
     }
   }
+}
+
+FilterBankView::FilterBankView(const Tensor& weights, const FilterBank* host) : host_(host), weights_(weights) {
+  const char* op = "filter_bank";
+  if (weights.ndim() != 2) fail_argument(op, "filterbank must be 2-D [bins, bands], got %d-D", weights.ndim());
+  if (weights.dtype != DType::kFloat32 && weights.dtype != DType::kFloat64) {
+    fail_type(op, "filterbank must be float32 or float64, got %s", dtype_name(weights.dtype));
+  }
+  if (weights.size(1) < 1) fail_argument(op, "filterbank must have at least one band, got 0");
+  if (host != nullptr) check_result(op, weights, Shape{host->bins(), host->bands()}, weights.dtype, "filterbank");
 }
 
 }  // namespace melisma

@@ -98,21 +98,26 @@ std::int64_t frame_count(std::int64_t length, const FrameParams& params, const c
   return make_framing(length, params, op).frames;
 }
 
+void check_window(const Tensor* window, std::int64_t win_length, const char* op) {
+  if (window == nullptr) return;
+  if (window->dtype != DType::kFloat32 && window->dtype != DType::kFloat64) {
+    fail_type(op, "window must be float32 or float64, got %s", dtype_name(window->dtype));
+  }
+  if (window->ndim() != 1 || window->size(0) != win_length) {
+    fail_argument(op, "window must be 1-D with win_length = %" PRId64 " values, got %d-D with %" PRId64, win_length,
+                  window->ndim(), window->ndim() > 0 ? window->size(-1) : 1);
+  }
+}
+
 std::vector<double> padded_window(const Tensor* window, std::int64_t n_fft, std::int64_t win_length, double scale,
                                   const char* op) {
   const std::int64_t win = checked_win_length(win_length, n_fft, op);
+  check_window(window, win, op);
   std::vector<double> result(static_cast<std::size_t>(n_fft), 0.0);
   double* out = result.data() + (n_fft - win) / 2;
   if (window == nullptr) {
     std::fill(out, out + win, scale);
     return result;
-  }
-  if (window->dtype != DType::kFloat32 && window->dtype != DType::kFloat64) {
-    fail_type(op, "window must be float32 or float64, got %s", dtype_name(window->dtype));
-  }
-  if (window->ndim() != 1 || window->size(0) != win) {
-    fail_argument(op, "window must be 1-D with win_length = %" PRId64 " values, got %d-D with %" PRId64, win,
-                  window->ndim(), window->ndim() > 0 ? window->size(-1) : 1);
   }
   for (std::int64_t i = 0; i < win; ++i) {
     const std::int64_t at = i * window->stride(0);

@@ -53,7 +53,10 @@ std::int64_t checked_n_fft(std::int64_t n_fft, const char* op);
 std::int64_t checked_hop_length(std::int64_t hop_length, std::int64_t n_fft, const char* op);
 std::int64_t checked_win_length(std::int64_t win_length, std::int64_t n_fft, const char* op);
 
-// The window centred in n_fft values and multiplied by scale; null: ones. Checks rank, length and dtype.
+// Rank, length and dtype of a window that is given.
+void check_window(const Tensor* window, std::int64_t win_length, const char* op);
+
+// The window centred in n_fft values and multiplied by scale; null: ones. Checks it.
 std::vector<double> padded_window(const Tensor* window, std::int64_t n_fft, std::int64_t win_length, double scale,
                                   const char* op);
 

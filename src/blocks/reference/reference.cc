@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "runtime/emulator/half.h"
+
 namespace melisma::reference {
 
 Complex unit_root(std::int64_t k, std::int64_t n, int sign) {
@@ -86,6 +88,8 @@ Complex load(const Tensor& t, std::int64_t offset) {
     case DType::kFloat64: return t.as<double>()[offset];
     case DType::kComplex64: return std::complex<double>(t.as<std::complex<float>>()[offset]);
     case DType::kComplex128: return t.as<std::complex<double>>()[offset];
+    case DType::kFloat16: return static_cast<double>(emulator::half_to_float(t.as<std::uint16_t>()[offset]));
+    case DType::kBFloat16: return static_cast<double>(emulator::bfloat_to_float(t.as<std::uint16_t>()[offset]));
   }
   return 0.0;
 }
@@ -97,6 +101,14 @@ void store(const Tensor& t, std::int64_t offset, Complex value) {
     case DType::kFloat64: t.as<double>()[offset] = value.real(); break;
     case DType::kComplex64: t.as<std::complex<float>>()[offset] = std::complex<float>(value); break;
     case DType::kComplex128: t.as<std::complex<double>>()[offset] = value; break;
+    case DType::kFloat16: {
+      t.as<std::uint16_t>()[offset] = emulator::float_to_half(static_cast<float>(value.real()));
+      break;
+    }
+    case DType::kBFloat16: {
+      t.as<std::uint16_t>()[offset] = emulator::float_to_bfloat(static_cast<float>(value.real()));
+      break;
+    }
   }
 }
 
@@ -122,11 +134,12 @@ std::vector<std::vector<Complex>> spectra(const Tensor& x, std::int64_t item, co
   std::vector<std::vector<Complex>> result;
   for (std::int64_t t = 0; t < framing.frames; ++t) {
     const double exact_start = params.fractional_hop > 0 ? static_cast<double>(t) * params.fractional_hop : 0.0;
-    const std::int64_t start = params.fractional_hop > 0 ? static_cast<std::int64_t>(exact_start) : t * framing.hop;
+    std::int64_t start = params.fractional_hop > 0 ? static_cast<std::int64_t>(exact_start) : t * framing.hop;
+    if (params.align_to_window && params.win_length > 0) start -= (n_fft - params.win_length) / 2;
     std::vector<Complex> frame(static_cast<std::size_t>(n_fft));
     for (std::int64_t i = 0; i < n_fft; ++i) {
-      // FrameTail::kCovers goes on past the end, over zeros.
-      const bool inside = start + i < static_cast<std::int64_t>(signal.size());
+      // FrameTail::kCovers goes on past the end, and a frame that follows its window begins before the signal: zeros.
+      const bool inside = start + i >= 0 && start + i < static_cast<std::int64_t>(signal.size());
       if (inside)
         frame[static_cast<std::size_t>(i)] =
             signal[static_cast<std::size_t>(start + i)] * window[static_cast<std::size_t>(i)];

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/filtered_spectrogram/cpu.h"
+#include "ops/filtered_spectrogram/gpu.h"
 #include "ops/filtered_spectrogram/support.h"
 #include "runtime/check.h"
 
@@ -26,7 +27,7 @@ void check_log(const LogParams& log, const char* op) {
 
 }  // namespace
 
-SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBankView& bank,
                                            const FilteredSpectrogramParams& params, const char* op) {
   const SpectrogramCall call = check_spectrogram(x, params.spectrogram, op);
   if (bank.bins() != call.bins) {
@@ -37,20 +38,32 @@ SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& ba
   return call;
 }
 
-Shape filtered_spectrogram_shape(const Tensor& x, const FilterBank& bank, const FilteredSpectrogramParams& params) {
+const FilterBank& bank_on_host(const FilterBankView& bank, const char* op) {
+  if (bank.host() == nullptr) fail_argument(op, "filterbank must be a FilterBank for tensors on the CPU, got a matrix");
+  return *bank.host();
+}
+
+Shape filtered_spectrogram_shape(const Tensor& x, const FilterBankView& bank, const FilteredSpectrogramParams& params) {
   const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
   return spectrogram_result_shape(x, bank.bands(), call.framing.frames, params.spectrogram.layout, kOp);
 }
 
-void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBank& bank,
-                          const FilteredSpectrogramParams& params, const Tensor& out) {
+void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBankView& bank,
+                          const FilteredSpectrogramParams& params, const Tensor& out, const Queue& queue) {
+  const Device device =
+      check_devices(kOp, {{"input", &x}, {"window", window}, {"filterbank", bank.weights()}, {"out", &out}});
   const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
   const Shape shape = filtered_spectrogram_shape(x, bank, params);
-  check_result(kOp, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
+  check_real_result(kOp, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
+  if (device.type != DeviceType::kCpu) {
+    check_window(window, checked_win_length(params.spectrogram.frames.win_length, call.framing.n_fft, kOp), kOp);
+    if (shape.numel() > 0) filtered_spectrogram_gpu(x, window, bank, params, call, out, queue);
+    return;
+  }
   const bool frame_major = params.spectrogram.layout == Layout::kFrameMajor;
   const FilteredSpectrogramJob job{x,
                                    out,
-                                   bank,
+                                   bank_on_host(bank, kOp),
                                    call.framing,
                                    out.stride(frame_major ? -1 : -2),
                                    out.stride(frame_major ? -2 : -1),
@@ -61,9 +74,10 @@ void filtered_spectrogram(const Tensor& x, const Tensor* window, const FilterBan
   if (shape.numel() > 0) filtered_spectrogram_cpu(job);
 }
 
-Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+Explanation explain_filtered_spectrogram(const Tensor& x, const FilterBankView& bank,
                                          const FilteredSpectrogramParams& params) {
   const SpectrogramCall call = check_filtered_spectrogram(x, bank, params, kOp);
+  if (x.device.type != DeviceType::kCpu) return filtered_spectrogram_gpu_kernel(x, bank, params, call);
   return filtered_spectrogram_cpu_kernel(call.framing.n_fft, call.double_result || params.float64);
 }
 

@@ -6,7 +6,10 @@
 
 namespace melisma {
 
-SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBank& bank,
+SpectrogramCall check_filtered_spectrogram(const Tensor& x, const FilterBankView& bank,
                                            const FilteredSpectrogramParams& params, const char* op);
+
+// The bank of a call on the CPU.
+const FilterBank& bank_on_host(const FilterBankView& bank, const char* op);
 
 }  // namespace melisma

@@ -6,7 +6,9 @@
 #include <limits>
 
 #include "blocks/framing/framing.h"
+#include "blocks/overlap_add/envelope.h"
 #include "ops/istft/cpu.h"
+#include "ops/istft/gpu.h"
 #include "ops/istft/support.h"
 #include "runtime/check.h"
 
@@ -62,12 +64,18 @@ Shape istft_shape(const Tensor& spec, const IstftParams& params) {
   return check_istft(spec, params, kOp, "input").shape;
 }
 
-void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out) {
+void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, const Tensor& out, const Queue& queue) {
+  const Device device = check_devices(kOp, {{"input", &spec}, {"window", window}, {"out", &out}});
   const IstftCall call = check_istft(spec, params, kOp, "input");
   const bool complex_result = is_complex(out.dtype);
   if (complex_result && params.onesided) fail_argument(kOp, "onesided must be false for a complex result, got true");
   const DType real = call.double_result ? DType::kFloat64 : DType::kFloat32;
-  check_result(kOp, out, call.shape, complex_result ? spec.dtype : real);
+  check_real_result(kOp, out, call.shape, complex_result ? spec.dtype : real);
+  if (device.type != DeviceType::kCpu) {
+    check_window(window, call.win_length, kOp);
+    if (call.shape.numel() > 0) istft_gpu(spec, window, params, call, out, queue);
+    return;
+  }
   const bool frame_major = params.layout == Layout::kFrameMajor;
   const InverseJob job{spec,
                        out,
@@ -83,7 +91,19 @@ void istft(const Tensor& spec, const Tensor* window, const IstftParams& params, 
 
 Explanation explain_istft(const Tensor& spec, const IstftParams& params) {
   const IstftCall call = check_istft(spec, params, kOp, "input");
+  if (spec.device.type != DeviceType::kCpu) return istft_gpu_kernel(spec, params, call);
   return istft_cpu_kernel(call.n_fft, false, call.double_result);
+}
+
+void check_istft_envelope(const Tensor* window, const IstftParams& params, std::int64_t frames) {
+  if (window != nullptr) check_on_cpu(kOp, *window, "window");
+  const std::int64_t bins = params.onesided ? params.n_fft / 2 + 1 : params.n_fft;
+  const bool frame_major = params.layout == Layout::kFrameMajor;
+  const Shape shape = frame_major ? Shape{frames, bins} : Shape{bins, frames};
+  const IstftCall call = check_istft(Tensor(nullptr, DType::kComplex64, shape), params, kOp, "input");
+  const std::int64_t end = std::min(call.first + call.samples, call.n_fft + call.hop * (call.frames - 1));
+  Envelope<float>(padded_window(window, call.n_fft, call.win_length, 1.0, kOp), call.hop, call.frames, call.first, end,
+                  EdgePolicy::kError, 1.0, kOp);
 }
 
 }  // namespace melisma

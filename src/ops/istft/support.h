@@ -16,6 +16,9 @@ struct IstftCall {
   Framing framing;  // of the result
   double scale;     // of the samples, without the 1 / n_fft of the inverse transform
 };
+// The adjoint of a transform whose result was real: its bins between DC and Nyquist stand for two.
+inline double istft_adjoint_scale(bool complex_result) { return complex_result ? 1.0 : 2.0; }
+
 // `argument`: what errors call the spectrum.
 IstftCall check_istft(const Tensor& spec, const IstftParams& params, const char* op, const char* argument);
 

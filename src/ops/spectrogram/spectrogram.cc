@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/spectrogram/cpu.h"
+#include "ops/spectrogram/gpu.h"
 #include "ops/spectrogram/support.h"
 #include "runtime/check.h"
 
@@ -31,10 +32,15 @@ Shape spectrogram_result_shape(const Tensor& x, std::int64_t rows, std::int64_t 
   return shape;
 }
 
+double spectrogram_scale(const SpectrogramParams& params) {
+  const double scale = params.frames.input_scale;
+  return params.norm == SpectrumNorm::kFrameLength ? scale / std::sqrt(static_cast<double>(params.frames.n_fft))
+                                                   : scale;
+}
+
 std::vector<double> spectrogram_window(const Tensor* window, const SpectrogramParams& params, const char* op) {
   std::vector<double> result = padded_window(window, params.frames.n_fft, params.frames.win_length, 1.0, op);
-  double scale = params.frames.input_scale;
-  if (params.norm == SpectrumNorm::kFrameLength) scale /= std::sqrt(static_cast<double>(params.frames.n_fft));
+  double scale = spectrogram_scale(params);
   if (params.norm == SpectrumNorm::kWindow) {
     double energy = 0;
     for (double w : result) energy += w * w;
@@ -50,11 +56,18 @@ Shape spectrogram_shape(const Tensor& x, const SpectrogramParams& params) {
   return spectrogram_result_shape(x, call.bins, call.framing.frames, params.layout, "spectrogram");
 }
 
-void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out) {
+void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams& params, const Tensor& out,
+                 const Queue& queue) {
   const char* op = "spectrogram";
+  const Device device = check_devices(op, {{"input", &x}, {"window", window}, {"out", &out}});
   const SpectrogramCall call = check_spectrogram(x, params, op);
   const Shape shape = spectrogram_shape(x, params);
-  check_result(op, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
+  check_real_result(op, out, shape, call.double_result ? DType::kFloat64 : DType::kFloat32);
+  if (device.type != DeviceType::kCpu) {
+    check_window(window, checked_win_length(params.frames.win_length, call.framing.n_fft, op), op);
+    if (shape.numel() > 0) spectrogram_gpu(x, window, params, call, out, queue);
+    return;
+  }
   const bool frame_major = params.layout == Layout::kFrameMajor;
   const SpectrogramJob job{x,
                            out,
@@ -69,6 +82,7 @@ void spectrogram(const Tensor& x, const Tensor* window, const SpectrogramParams&
 
 Explanation explain_spectrogram(const Tensor& x, const SpectrogramParams& params) {
   const SpectrogramCall call = check_spectrogram(x, params, "spectrogram");
+  if (x.device.type != DeviceType::kCpu) return spectrogram_gpu_kernel(x, params, call);
   return spectrogram_cpu_kernel(call.framing.n_fft, call.double_result);
 }
 

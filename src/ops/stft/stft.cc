@@ -5,6 +5,7 @@
 
 #include "blocks/framing/framing.h"
 #include "ops/stft/cpu.h"
+#include "ops/stft/gpu.h"
 #include "ops/stft/support.h"
 #include "runtime/check.h"
 
@@ -36,9 +37,15 @@ StftCall check_stft(const Tensor& x, const StftParams& params, const char* op) {
 
 Shape stft_shape(const Tensor& x, const StftParams& params) { return check_stft(x, params, "stft").shape; }
 
-void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out) {
+void stft(const Tensor& x, const Tensor* window, const StftParams& params, const Tensor& out, const Queue& queue) {
+  const Device device = check_devices("stft", {{"input", &x}, {"window", window}, {"out", &out}});
   const StftCall call = check_stft(x, params, "stft");
   check_result("stft", out, call.shape, call.double_result ? DType::kComplex128 : DType::kComplex64);
+  if (device.type != DeviceType::kCpu) {
+    check_window(window, checked_win_length(params.frames.win_length, call.framing.n_fft, "stft"), "stft");
+    if (call.shape.numel() > 0) stft_gpu(x, window, params, call, out, queue);
+    return;
+  }
   const bool frame_major = params.layout == Layout::kFrameMajor;
   const StftJob job{
       x,
@@ -51,6 +58,7 @@ void stft(const Tensor& x, const Tensor* window, const StftParams& params, const
 
 Explanation explain_stft(const Tensor& x, const StftParams& params) {
   const StftCall call = check_stft(x, params, "stft");
+  if (x.device.type != DeviceType::kCpu) return stft_gpu_kernel(x, params, call);
   return stft_cpu_kernel(call.framing.n_fft, call.complex_input, call.double_result);
 }
 

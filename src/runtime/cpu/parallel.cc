@@ -106,6 +106,10 @@ void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body)
   // worked on at about the same time.
   std::atomic<std::int64_t> next{0};
   [[maybe_unused]] char begun, done;
+  struct Joined {  // also where a body throws
+    [[maybe_unused]] char& done;
+    ~Joined() { MELISMA_HAPPENS_AFTER(&done); }
+  } joined{done};
   MELISMA_HAPPENS_BEFORE(&begun);
   arena(limit)->execute([&] {
     tbb::parallel_for(
@@ -127,7 +131,6 @@ void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body)
         },
         tbb::simple_partitioner());
   });
-  MELISMA_HAPPENS_AFTER(&done);
 }
 
 }  // namespace melisma

@@ -1,0 +1,91 @@
+#include "blocks/gpu/fast_inverse.h"
+
+#include <algorithm>
+
+#include "blocks/gpu/fast_inverse-kernel.h"
+
+namespace melisma::gpu {
+namespace {
+
+struct Line {
+  int c, r, lanes, warps, blocks;
+  int floats;  // of shared memory, before the window and what follows it
+};
+template <int kC, int kR, int kLanes, int kWarps, int kBlocks>
+constexpr Line line_of() {
+  return {kC, kR, kLanes, kWarps, kBlocks, FastInverse<InversePlan<kC, kR, kLanes, kWarps, kBlocks>, double>::kSumsAt};
+}
+constexpr Line kLines[] = {
+#define MELISMA_FAST_LINE(index, ...) line_of<__VA_ARGS__>(),
+    MELISMA_FAST_INVERSE_VARIANTS(MELISMA_FAST_LINE)
+#undef MELISMA_FAST_LINE
+};
+static_assert(sizeof(kLines) / sizeof(kLines[0]) == kFastInverseVariants);
+
+// A block takes a hop after the other.
+constexpr std::int64_t kMostHop = std::int64_t{1} << 20;
+constexpr std::int64_t kMostItems = std::int64_t{1} << 29;
+constexpr std::int64_t kMostHops = std::int64_t{1} << 30;  // of an item; they are counted in 32 bits
+
+// What fast_inverse_launch.h asks for: window, what later frames add to, the interior's reciprocals.
+std::int64_t shared_bytes(const Line& line, const InverseJob& job) {
+  const std::int64_t n = job.framing.n_fft, hop = std::max<std::int64_t>(job.framing.hop, 1);
+  const std::int64_t overlaps = (n + hop - 1) / hop;
+  const std::int64_t carried = overlaps > kMostOverlaps ? 2 * n : (overlaps - 1) * hop;
+  const std::int64_t period = job.envelope.enabled && hop <= n ? hop : 0;
+  return 4 * (line.floats + n + (carried + 3) / 4 * 4 + (period + 3) / 4 * 4);
+}
+
+}  // namespace
+
+std::vector<int> fast_inverse_indices(const InverseJob& job, std::int64_t shared_limit) {
+  std::vector<int> result;
+  for (int i = 0; i < kFastInverseVariants; ++i) {
+    if (2 * kLines[i].c * kLines[i].r == job.framing.n_fft && shared_bytes(kLines[i], job) <= shared_limit) {
+      result.push_back(i);
+    }
+  }
+  return result;
+}
+
+std::string fast_inverse_variant_name(int index) {
+  const Line& line = kLines[index];
+  const int frames = 32 / line.lanes;
+  const std::string share = frames == 0   ? "a frame for two warps, "
+                            : frames == 1 ? "1 frame a warp, "
+                                          : std::to_string(frames) + " frames a warp, ";
+  return "warp-ifft " + std::to_string(line.c) + "x" + std::to_string(line.r) + ", " + share +
+         std::to_string(line.blocks) + " blocks of " + std::to_string(line.warps) + " warps";
+}
+
+std::vector<std::string> fast_inverse_variants(const InverseJob& job) {
+  std::vector<std::string> result;
+  for (const int index : fast_inverse_indices(job)) result.push_back(fast_inverse_variant_name(index));
+  return result;
+}
+
+std::string fast_inverse_refuses(const InverseJob& job, std::int64_t shared_limit) {
+  if (job.float64) return "computed in float64";
+  if (job.x.data != nullptr) return "spectrum computed again";
+  if (job.bins == BinSet::kAll) return "complex result";
+  if (job.bins == BinSet::kFolded) return "two-sided spectrum";
+  if (fast_inverse_indices(job).empty()) return "no plan for n_fft = " + std::to_string(job.framing.n_fft);
+  if (job.framing.hop <= kMostHop && fast_inverse_indices(job, shared_limit).empty()) {
+    return "a block has " + std::to_string(shared_limit) + " bytes of shared memory";
+  }
+  if (job.spec.dtype != DType::kComplex64) return std::string("spectrum of ") + dtype_name(job.spec.dtype);
+  if (job.out.dtype == DType::kFloat64) return std::string("result of ") + dtype_name(job.out.dtype);
+  if (job.framing.fractional_hop > 0) return "fractional hop";
+  if (job.framing.hop > kMostHop) return "hop_length = " + std::to_string(job.framing.hop);
+  const std::int64_t hops = (job.framing.length + 2 * job.framing.offset) / job.framing.hop;
+  if (std::max(hops, job.framing.frames) > kMostHops) return std::to_string(hops) + " hops";
+  if (job.window.unit_energy) return "window scaled to unit energy";
+  if (job.items > kMostItems) return std::to_string(job.items) + " items";
+  return "";
+}
+
+std::string fast_inverse_kernel(const InverseJob& job) {
+  return fast_inverse_variant_name(fast_inverse_indices(job)[0]);
+}
+
+}  // namespace melisma::gpu

@@ -1,0 +1,271 @@
+// Samples on their way into the fast forward kernels: tables, frames inside the signal, frames gathered at its ends.
+#pragma once
+
+#include "blocks/gpu/fast_transform-kernel.h"
+#include "blocks/gpu/framing-kernel.h"
+#include "blocks/gpu/window_tables-kernel.h"
+
+namespace melisma::gpu {
+
+// Values first .. first + length - 1 of n_fft, zeros around, times scale + scale_low: one rounding of the product.
+struct FastWindow {
+  MEL_GLOBAL(const float) data;  // null: ones
+  std::int64_t stride;
+  int first, length;
+  float scale, scale_low;
+};
+
+// The sample that stands at j is that at fold_step * j + fold_low where j lies before the padded signal, at
+// fold_step * j + fold_high where it lies behind it; a zero where that is not in the signal.
+struct FastSamples {
+  SignalArgs x;
+  FramingArgs framing;
+  std::int64_t fold_low, fold_high;
+  int fold_step;
+  int input;
+  int sample_bytes, line_samples;  // of 128 bytes
+  int new_samples;                 // that a warp's frames have and those before them do not, to be prefetched; 0: none
+  FastWindow window;
+  Reciprocals<float> reciprocals;
+  int inside_window;  // where in the tables frames inside find their window: 0, or that times the interior's
+                      // reciprocals
+};
+
+// What of the tables does not depend on the signal, and the window.
+template <class Plan, int kThreads>
+MEL_FN void load_tables(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, MEL_GLOBAL(const float) twiddles,
+                        MEL_SHARED(float) tables) {
+  enum : int {
+    kFours = (Plan::kStepFloats + Plan::kSplitFloats) / 4,
+    kFourTurns = (kFours + kThreads - 1) / kThreads,
+    kPairTurns = (Plan::M + kThreads - 1) / kThreads,
+  };
+  MEL_GLOBAL(const float) data = samples.window.data;
+  const std::int64_t stride = samples.window.stride;
+  Vec4<float> fours[kFourTurns];
+  float values[2 * kPairTurns];
+  MEL_UNROLL
+  for (int turn = 0; turn < kFourTurns; ++turn) {
+    const int i = turn * kThreads + t.thread();
+    fours[turn] = mel_load4(twiddles + 4 * (i < kFours ? i : 0));
+  }
+  MEL_UNROLL
+  for (int turn = 0; turn < 2 * kPairTurns; ++turn) {
+    const int at = 2 * (turn / 2 * kThreads + t.thread()) + turn % 2 - samples.window.first;
+    const bool there = at >= 0 && at < samples.window.length;
+    values[turn] = there ? 1.0f : 0.0f;
+    if (there && data != nullptr) values[turn] = data[at * stride];
+  }
+  MEL_UNROLL
+  for (int turn = 0; turn < kFourTurns; ++turn) {
+    const int i = turn * kThreads + t.thread();
+    if (i < kFours) mel_store4(tables + (Plan::N + 4 * i), fours[turn]);
+  }
+  MEL_UNROLL
+  for (int turn = 0; turn < kPairTurns; ++turn) {
+    const int i = turn * kThreads + t.thread(), row = i / Plan::B, column = i - row * Plan::B;
+    if (i >= Plan::M) continue;
+    const int at = 4 * (row / 2 * Plan::B + column) + 2 * (row % 2);
+    float two[2];
+    MEL_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const float w = values[2 * turn + j];
+      two[j] = mel_fma(w, samples.window.scale, w * samples.window.scale_low);
+    }
+    mel_store2(tables + at, Vec2<float>{two[0], two[1]});
+    if (samples.inside_window == 0) continue;
+    MEL_GLOBAL(const float) interior = samples.reciprocals.table + samples.reciprocals.head_end;
+    const int period = static_cast<int>(mel_min(samples.reciprocals.hop, samples.reciprocals.n_fft));
+    mel_store2(tables + (samples.inside_window + at),
+               Vec2<float>{two[0] * interior[2 * i % period], two[1] * interior[(2 * i + 1) % period]});
+  }
+}
+
+// Samples first .. last - 1 of an item will be read.
+MEL_FN void prefetch_samples(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t first,
+                             int count) {
+  for (int i = t.lane() * samples.line_samples; i < count; i += 32 * samples.line_samples) {
+    const std::int64_t at = first + i;
+    if (at < 0 || at >= samples.framing.length) continue;
+    t.prefetch(MEL_GLOBAL_CAST(const char, samples.x.data) + (item_at + at) * samples.sample_bytes);
+  }
+}
+
+// --- frames inside ---------------------------------------------------------------------------------------------------
+
+template <int kCount>
+MEL_FN void convert_halves(int type, MEL_LOCAL std::uint16_t (&words)[kCount], MEL_LOCAL float (&values)[kCount]) {
+  if (type == kSampleInt16) {
+    MEL_UNROLL
+    for (int i = 0; i < kCount; ++i) values[i] = static_cast<float>(static_cast<std::int16_t>(words[i]));
+  } else if (type == kSampleFloat16) {
+    MEL_UNROLL
+    for (int i = 0; i < kCount; ++i) values[i] = mel_half_bits_to_float(words[i]);
+  } else {
+    MEL_UNROLL
+    for (int i = 0; i < kCount; ++i) values[i] = mel_bfloat_bits_to_float(words[i]);
+  }
+}
+
+// Column `column` of the frame whose samples begin at `first`, or stand in `exchange`.
+template <class Plan>
+MEL_FN void load_column(MEL_GLOBAL(const char) first, int input, int type, MEL_SHARED(const float) exchange, int column,
+                        MEL_LOCAL Complex<float> (&v)[Plan::A]) {
+  if (input == kInputPairs) {
+    MEL_GLOBAL(const float) from = MEL_GLOBAL_CAST(const float, first) + 2 * column;
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) {
+      const Vec2<float> pair = mel_load2(from + 2 * Plan::B * i);
+      v[i] = Complex<float>{pair.x, pair.y};
+    }
+  } else if (input == kInputSamples) {
+    MEL_GLOBAL(const float) from = MEL_GLOBAL_CAST(const float, first) + 2 * column;
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) v[i] = Complex<float>{from[2 * Plan::B * i], from[2 * Plan::B * i + 1]};
+  } else if (input == kInputHalfPairs) {
+    MEL_GLOBAL(const std::uint32_t) from = MEL_GLOBAL_CAST(const std::uint32_t, first) + column;
+    std::uint16_t words[2 * Plan::A];
+    float values[2 * Plan::A];
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) {
+      const std::uint32_t pair = from[Plan::B * i];
+      words[2 * i] = static_cast<std::uint16_t>(pair & 0xFFFFu);
+      words[2 * i + 1] = static_cast<std::uint16_t>(pair >> 16);
+    }
+    convert_halves(type, words, values);
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) v[i] = Complex<float>{values[2 * i], values[2 * i + 1]};
+  } else {
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) {
+      const Vec2<float> pair = mel_load2(exchange + 2 * (Plan::kRow * i + column));
+      v[i] = Complex<float>{pair.x, pair.y};
+    }
+  }
+}
+
+// --- frames gathered -------------------------------------------------------------------------------------------------
+
+MEL_FN int clamped(std::int64_t value, int last) {
+  return value < 0 ? 0 : value > last ? last : static_cast<int>(value);
+}
+
+// Where sample e of a gathered frame stands: each column where its transform will.
+template <class Plan>
+MEL_FN int gathered_at(int e) {
+  return e + e / (2 * Plan::B) * (2 * (Plan::kRow - Plan::B));
+}
+
+inline constexpr int kGatherLoads = 16;  // under way together
+
+MEL_FN void convert_words(int, MEL_LOCAL float (&words)[kGatherLoads], MEL_LOCAL float (&values)[kGatherLoads]) {
+  MEL_UNROLL
+  for (int i = 0; i < kGatherLoads; ++i) values[i] = words[i];
+}
+MEL_FN void convert_words(int type, MEL_LOCAL std::uint16_t (&words)[kGatherLoads],
+                          MEL_LOCAL float (&values)[kGatherLoads]) {
+  convert_halves(type, words, values);
+}
+
+// Samples first .. last - 1 of a frame; sample e is from[e * step].
+template <class Plan, typename Word>
+MEL_FN void gather_run(MEL_GLOBAL(const Word) from, std::int64_t step, int type, int unit, int first, int last,
+                       MEL_SHARED(float) exchange) {
+  MEL_NO_UNROLL
+  for (int e = first + unit; e < last; e += kGatherLoads * Plan::kLanes) {
+    Word words[kGatherLoads];
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      words[i] = from[(at < last ? at : e) * step];
+    }
+    float values[kGatherLoads];
+    convert_words(type, words, values);
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      if (at < last) exchange[gathered_at<Plan>(at)] = values[i];
+    }
+  }
+}
+
+// The signal's part of a frame and the copies before and behind it; zeros stand in `exchange` already.
+template <class Plan, typename Word>
+MEL_FN void gather_frame(MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t start, int unit,
+                         MEL_SHARED(float) exchange) {
+  const std::int64_t length = samples.framing.length, pad = samples.framing.pad;
+  const int low = clamped(-pad - start, Plan::N), high = clamped(length + pad - start, Plan::N);
+  MEL_NO_UNROLL
+  for (int zone = 0; zone < 3; ++zone) {
+    const int step = zone == 1 ? 1 : samples.fold_step;
+    std::int64_t base = step * start;  // sample e is the signal's base + step * e
+    if (zone != 1) base += zone == 0 ? samples.fold_low : samples.fold_high;
+    int first = zone == 0 ? 0 : zone == 1 ? low : high, last = zone == 0 ? low : zone == 1 ? high : Plan::N;
+    if (step == 0) {
+      if (base < 0 || base >= length) last = first;
+    } else {
+      first = mel_max(first, clamped(step > 0 ? -base : base - length + 1, Plan::N));
+      last = mel_min(last, clamped(step > 0 ? length - base : base + 1, Plan::N));
+    }
+    gather_run<Plan>(MEL_GLOBAL_CAST(const Word, samples.x.data) + (item_at + base * samples.x.stride),
+                     step * samples.x.stride, samples.x.type, unit, first, last, exchange);
+  }
+}
+
+// The frame's samples, which begin at `start`, times their reciprocals; beyond the signal's ends times 0, whatever the
+// envelope is there.
+template <class Plan>
+MEL_FN void multiply_reciprocals(MEL_ARGS(Reciprocals<float>) r, MEL_ARGS(FramingArgs) framing, std::int64_t start,
+                                 int unit, MEL_SHARED(float) exchange) {
+  const std::int64_t q = start + framing.offset;  // counted from frame 0's first sample
+  const int begin = clamped(-start, Plan::N);
+  const int head = clamped(r.head_end - q, Plan::N), tail = clamped(r.tail_begin - q, Plan::N);
+  const int end = clamped(mel_min(r.end, framing.offset + framing.length) - q, Plan::N);
+  const int period = static_cast<int>(mel_min(r.hop, r.n_fft));
+  MEL_NO_UNROLL
+  for (int e = unit; e < Plan::N; e += 4 * Plan::kLanes) {
+    float factors[4];
+    MEL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int at = e + i * Plan::kLanes;
+      std::int64_t entry = r.head_end + at % period;
+      if (at < head) entry = q + at;
+      if (at >= tail) entry = r.head_end + period + (q + at - r.tail_begin);
+      factors[i] = at >= begin && at < end ? r.table[entry] : 0.0f;
+    }
+    MEL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int at = e + i * Plan::kLanes;
+      if (at < Plan::N) exchange[gathered_at<Plan>(at)] = exchange[gathered_at<Plan>(at)] * factors[i];
+    }
+  }
+}
+
+// A frame's samples through shared memory. inside: all of them are the signal's, and the reciprocals in the window.
+template <class Plan>
+MEL_FN void gather(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, FastLane lane, std::int64_t item_at,
+                   std::int64_t start, bool inside, MEL_SHARED(float) exchange) {
+  if (!inside) {
+    if (lane.active) {
+      for (int i = 4 * lane.unit; i < 2 * Plan::kRow * Plan::A; i += 4 * Plan::kLanes) {
+        mel_store4(exchange + i, Vec4<float>{0.0f, 0.0f, 0.0f, 0.0f});
+      }
+    }
+    t.sync_warp();
+  }
+  if (lane.active) {
+    if (samples.sample_bytes == 4) {
+      gather_frame<Plan, float>(samples, item_at, start, lane.unit, exchange);
+    } else {
+      gather_frame<Plan, std::uint16_t>(samples, item_at, start, lane.unit, exchange);
+    }
+  }
+  t.sync_warp();
+  if (inside || samples.reciprocals.table == nullptr) return;
+  if (lane.active) {
+    multiply_reciprocals<Plan>(samples.reciprocals, samples.framing, start, lane.unit, exchange);
+  }
+  t.sync_warp();
+}
+
+}  // namespace melisma::gpu
