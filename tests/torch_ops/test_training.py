@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,9 @@ def _worker(rank: int, folder: str) -> None:
     net = DistributedDataParallel(model())
     torch.save(trained_alike(net, X[2 * rank : 2 * rank + 2]), f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
+    # The wrapped model keeps gloo's threads alive beyond the group, and Python's own end then aborts now and again when
+    # one of them lets go of a tensor (pytorch/pytorch issue 190489).
+    os._exit(0)
 
 
 def trained_alike(net: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
