@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -55,14 +56,23 @@ class FilterBank {
   const std::vector<float>& weights_f32() const { return weights32_; }
   void to_dense(const Tensor& out) const;  // [bins, bands] float32 or float64
 
+  // Two hashes of bins, bands and float64 weights, computed when they are first asked for.
+  struct Fingerprint {
+    std::uint64_t first = 0, second = 0;
+  };
+  const Fingerprint& fingerprint() const;
+
  private:
-  FilterBank(std::int64_t bins) : bins_(bins) {}
+  struct LazyFingerprint;
+
+  explicit FilterBank(std::int64_t bins);
   void append(std::int64_t first_bin, const std::vector<double>& weights);
 
   std::int64_t bins_ = 0;
   std::vector<Band> band_;
   std::vector<double> weights64_;
   std::vector<float> weights32_;
+  std::shared_ptr<LazyFingerprint> fingerprint_;  // of all copies: a bank does not change
 };
 
 // A filter bank as an operator takes it. On the CPU: a FilterBank. On a GPU: its dense matrix in device memory and,

@@ -71,35 +71,8 @@ std::shared_ptr<const FilterBank> named(std::int64_t key) {
   return found == kept().banks.end() ? nullptr : found->second;
 }
 
-// FNV-1a over 64-bit words, each mixed before (the finaliser of splitmix64): zeros and small differences count too.
-std::int64_t fingerprint(const double* weights, std::int64_t bins, std::int64_t bands) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&hash](std::uint64_t word) {
-    word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
-    word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
-    hash = (hash ^ word ^ (word >> 31)) * 0x100000001b3u;
-    hash ^= hash >> 29;
-  };
-  add(static_cast<std::uint64_t>(bins));
-  add(static_cast<std::uint64_t>(bands));
-  for (std::int64_t i = 0; i < bins * bands; ++i) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, weights + i, sizeof word);
-    add(word + static_cast<std::uint64_t>(i));
-  }
-  const std::int64_t key = static_cast<std::int64_t>(hash >> 1);
-  return key == 0 ? 1 : key;
-}
-
 FilterBankView checked(const Tensor& dense, const FilterBank* host, const Tensor& signal, const char* op) {
   if (dense.device.type == DeviceType::kCpu && signal.device.type == DeviceType::kCpu) return {*host};
-  if (dense.device != signal.device) {
-    const auto name = [](const Device& device) {
-      return device.type == DeviceType::kCpu ? std::string("cpu") : "cuda:" + std::to_string(device.index);
-    };
-    throw Error(ErrorKind::kInvalidType, std::string(op) + ": filterbank must be on the input's device " +
-                                             name(signal.device) + ", got " + name(dense.device));
-  }
   if (host != nullptr && (host->bins() != dense.size(0) || host->bands() != dense.size(1))) {
     throw Error(ErrorKind::kInvalidArgument,
                 std::string(op) + ": bank_key must be that of the filterbank's values, got that of another shape");
@@ -119,14 +92,12 @@ std::int64_t melisma_keep_bank(const double* weights, std::int64_t bins, std::in
   using namespace melisma;
   using namespace melisma::torch_ext;
   try {
-    const std::int64_t key = fingerprint(weights, bins, bands);
+    auto bank =
+        std::make_shared<const FilterBank>(Tensor(const_cast<double*>(weights), DType::kFloat64, Shape{bins, bands}));
+    const auto key = static_cast<std::int64_t>(bank->fingerprint().first >> 1);
     const std::lock_guard lock(kept().mutex);
     if (kept().banks.size() >= kMostKept && kept().banks.count(key) == 0) return 0;
-    auto& bank = kept().banks[key];
-    if (bank == nullptr) {
-      bank =
-          std::make_shared<const FilterBank>(Tensor(const_cast<double*>(weights), DType::kFloat64, Shape{bins, bands}));
-    }
+    kept().banks.emplace(key, std::move(bank));
     return key;
   } catch (const std::exception&) {
     return 0;

@@ -22,7 +22,10 @@ from torch_device import DEVICE
 
 GOLDEN = np.load(pathlib.Path(__file__).parent.parent / "golden" / "torchaudio" / "torchaudio.npz")
 RECORD: dict[str, Any] = json.loads(GOLDEN["record"].tobytes())
-COMPARED = [case for case in cases.CASES if DEVICE == "cpu" or not case.draws]
+# On a GPU random numbers are others, and PyTorch solves least squares by one driver only.
+COMPARED = [
+    case for case in cases.CASES if DEVICE == "cpu" or not (case.draws or case.kwargs.get("driver", "gels") != "gels")
+]
 MODULES = [case for case in cases.CASES if not case.functional]
 
 # Arguments that torchaudio's constructors lack, all after theirs.
@@ -74,8 +77,10 @@ def test_float64(case: cases.Case) -> None:
     want, got = GOLDEN[case.name], result_of(case, torch.float64)
     assert got.shape == want.shape
     assert got.dtype == want.dtype
-    # The same formula in float64 twice; a few hundred roundings of the largest value, seen are at most 12.
-    bound = 0.0 if case.kind == "exact" else 200 * tolerances.EPS64 * float(np.abs(want).max())
+    # The same formula in float64 twice; a few hundred roundings of the largest value, seen are at most 12, on a GPU 230
+    # (a phase vocoder's sums of phases).
+    allowed = 200 if DEVICE == "cpu" else 1000
+    bound = 0.0 if case.kind == "exact" else allowed * tolerances.EPS64 * float(np.abs(want).max())
     tolerances.assert_within(got, want, bound, case.name)
 
 

@@ -152,7 +152,8 @@ class TestEveryForward:
 
     def test_layouts_and_devices(self, op: str) -> None:
         refused(lambda: CALLS[op](X.to_sparse()), TypeError, op, "input", "sparse_coo")
-        refused(lambda: CALLS[op](X.to_mkldnn()), TypeError, op, "input", "mkldnn")
+        if DEVICE == "cpu":  # there is no other such tensor
+            refused(lambda: CALLS[op](X.to_mkldnn()), TypeError, op, "input", "mkldnn")
         refused(
             lambda: CALLS[op](torch.quantize_per_tensor(X, 0.1, 0, torch.quint8)), TypeError, op, "input", "quantized"
         )

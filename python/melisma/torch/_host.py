@@ -62,7 +62,8 @@ def _look_up(tensor: torch.Tensor) -> _Known | None:
 
 
 def _copy(tensor: torch.Tensor, seen: int) -> _Known | None:
-    if type(tensor) not in _PLAIN or seen >= _MOST_VERSIONS or _functorch() or _capturing(tensor):
+    copied = tensor.is_cuda and tensor.layout is torch.strided and type(tensor) in _PLAIN
+    if not copied or seen >= _MOST_VERSIONS or _functorch() or _capturing(tensor):
         return None
     on_host = tensor.detach().resolve_conj().resolve_neg().cpu()
     known = _Known(tensor, (on_host.float() if on_host.dtype in _HALF else on_host).numpy(), seen + 1)
@@ -71,8 +72,6 @@ def _copy(tensor: torch.Tensor, seen: int) -> _Known | None:
 
 
 def _capturing(tensor: torch.Tensor) -> bool:
-    if not tensor.is_cuda:
-        return False
     with torch.cuda.device(tensor.device):
         return torch.cuda.is_current_stream_capturing()
 

@@ -63,15 +63,14 @@ def below_autograd(op: Any, keyset: Any, *args: Any) -> Any:
 with_gradient: dict[Any, Callable[..., Any]] = {}
 
 
-def _learn(tensor: torch.Tensor) -> bool:
-    """Whether a tensor turns out to be a plain one of a device that no plain tensor came from before."""
+def _learn(tensor: torch.Tensor) -> torch._C.DispatchKeySet | None:
+    """Return the kernels of a tensor that turns out to be a plain one of a device that none came from before."""
     device = tensor.device
     if device.type not in _KERNELS or device.type == "cpu":
-        return False
+        return None
     with torch.inference_mode(False):
-        keys = _keys(torch.empty(0, device=device)).raw_repr()
-    _PLAIN[keys] = _KERNELS[device.type]
-    return keys == _keys(tensor).raw_repr()
+        _PLAIN[_keys(torch.empty(0, device=device)).raw_repr()] = _KERNELS[device.type]
+    return _PLAIN.get(_keys(tensor).raw_repr())
 
 
 _ALLOCATION = re.compile(r"melisma: PyTorch's allocator has no (\d+) bytes on (cuda:\d+)")
@@ -100,15 +99,13 @@ def call(op: Any, tensors: tuple[torch.Tensor | None, ...], *options: Any) -> An
     kernels = None
     for tensor in tensors:
         if tensor is not None:
-            keys = _keys(tensor).raw_repr()
-            if type(tensor) not in _TYPES or (keys not in _PLAIN and not _learn(tensor)):
+            found = None
+            if type(tensor) in _TYPES:
+                found = _PLAIN.get(_keys(tensor).raw_repr()) or _learn(tensor)
+            if found is None or (kernels is not None and kernels is not found):
                 kernels = None
                 break
-            if kernels is None:
-                kernels = _PLAIN[keys]
-            elif kernels is not _PLAIN[keys]:
-                kernels = None
-                break
+            kernels = found
             differentiable = differentiable or tensor.requires_grad
     try:
         if kernels is None:

@@ -1,8 +1,10 @@
 #include "melisma/filter_bank.h"
 
 #include <algorithm>
+#include <bit>
 #include <cinttypes>
 #include <cmath>
+#include <mutex>
 #include <set>
 
 #include "runtime/check.h"
@@ -34,6 +36,35 @@ void check_rate(const char* op, double rate) {
 
 }  // namespace
 
+struct FilterBank::LazyFingerprint {
+  std::once_flag once;
+  Fingerprint value;
+};
+
+FilterBank::FilterBank(std::int64_t bins) : bins_(bins), fingerprint_(std::make_shared<LazyFingerprint>()) {}
+
+// FNV-1a over 64-bit words mixed before by the finalisers of splitmix64 and of MurmurHash3.
+const FilterBank::Fingerprint& FilterBank::fingerprint() const {
+  std::call_once(fingerprint_->once, [this] {
+    std::uint64_t first = 0xCBF29CE484222325u, second = 0x9E3779B97F4A7C15u;
+    const auto add = [&](std::uint64_t word) {
+      std::uint64_t a = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u, b = (word ^ (word >> 33)) * 0xFF51AFD7ED558CCDu;
+      a = (a ^ (a >> 27)) * 0x94D049BB133111EBu;
+      b = (b ^ (b >> 33)) * 0xC4CEB9FE1A85EC53u;
+      first = (first ^ a ^ (a >> 31)) * 0x100000001B3u;
+      second = (second + b + (second << 6) + (second >> 2)) * 0x100000001B3u;
+    };
+    add(static_cast<std::uint64_t>(bins_));
+    for (const Band& band : band_) {
+      add(static_cast<std::uint64_t>(band.first_bin));
+      add(static_cast<std::uint64_t>(band.count));
+    }
+    for (const double weight : weights64_) add(std::bit_cast<std::uint64_t>(weight));
+    fingerprint_->value = {first, second};
+  });
+  return fingerprint_->value;
+}
+
 void FilterBank::append(std::int64_t first_bin, const std::vector<double>& weights) {
   std::size_t begin = 0, end = weights.size();
   while (begin < end && weights[begin] == 0.0) ++begin;
@@ -47,7 +78,7 @@ void FilterBank::append(std::int64_t first_bin, const std::vector<double>& weigh
   }
 }
 
-FilterBank::FilterBank(const Tensor& weights) {
+FilterBank::FilterBank(const Tensor& weights) : FilterBank(std::int64_t{0}) {
   const char* op = "filter_bank";
   if (weights.ndim() != 2) fail_argument(op, "filterbank must be 2-D [bins, bands], got %d-D", weights.ndim());
   if (weights.dtype != DType::kFloat32 && weights.dtype != DType::kFloat64) {

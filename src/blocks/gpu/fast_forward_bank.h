@@ -72,29 +72,4 @@ inline void fill_fast_bank(const FilterBank& bank, const FastBank& shape, std::i
   }
 }
 
-// Two hashes of the bank's content.
-struct BankHash {
-  std::int64_t first, second;
-};
-inline BankHash bank_hash(const FilterBank& bank) {
-  std::uint64_t a = 14695981039346656037u, b = 0x9E3779B97F4A7C15u;
-  const auto add = [&](std::uint64_t value) {
-    a = (a ^ value) * 1099511628211u;
-    a ^= a >> 29;
-    b = (b + value) * 0xBF58476D1CE4E5B9u;
-    b ^= b >> 31;
-  };
-  add(static_cast<std::uint64_t>(bank.bins()));
-  for (const FilterBank::Band& band : bank.band()) {
-    add(static_cast<std::uint64_t>(band.first_bin));
-    add(static_cast<std::uint64_t>(band.count));
-  }
-  for (const float weight : bank.weights_f32()) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &weight, sizeof(bits));
-    add(bits);
-  }
-  return {static_cast<std::int64_t>(a), static_cast<std::int64_t>(b)};
-}
-
 }  // namespace melisma::gpu

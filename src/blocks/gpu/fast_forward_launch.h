@@ -11,6 +11,7 @@
 #include "blocks/gpu/fast_forward-kernel.h"
 #include "blocks/gpu/fast_forward.h"
 #include "blocks/gpu/fast_forward_bank.h"
+#include "blocks/gpu/forward_args.h"
 #include "blocks/gpu/framing_args.h"
 #include "blocks/gpu/limit_range.h"
 #include "blocks/gpu/window_tables.h"
@@ -132,10 +133,9 @@ FastSamples samples_args(const ForwardJob& job, Runner& runner) {
 template <class Plan, class Runner>
 void set_bank(const ForwardJob& job, const FastLayout& layout, Runner& runner, FastForwardArgs& args) {
   const FilterBank& bank = *job.power.bank.host;
-  const BankHash hash = bank_hash(bank);
   const FastBank shape = fast_bank_shape(bank, Plan::kLanes);
   args.bank = static_cast<const float*>(runner.table(
-      TableKey{"fast forward bank", hash.first, hash.second ^ (Plan::kLanes + (std::int64_t{Plan::M} << 8))},
+      bank_key("fast forward bank", job.power.bank, Plan::kLanes + (std::int64_t{Plan::M} << 8)),
       static_cast<std::size_t>(shape.bytes()), [&](void* to) { fill_fast_bank(bank, shape, Plan::M + 4, to); }));
   args.bank_at = layout.bank_at / 4;
   args.bank_floats = static_cast<int>(shape.bytes() / 4);

@@ -27,16 +27,21 @@ constexpr std::int64_t kMostHop = std::int64_t{1} << 20;
 constexpr std::int64_t kMostItems = std::int64_t{1} << 29;
 constexpr std::int64_t kMostHops = std::int64_t{1} << 30;  // of an item; they are counted in 32 bits
 
-// What fast_inverse_launch.h asks for: window, what later frames add to, the interior's reciprocals.
 std::int64_t shared_bytes(const Line& line, const InverseJob& job) {
-  const std::int64_t n = job.framing.n_fft, hop = std::max<std::int64_t>(job.framing.hop, 1);
-  const std::int64_t overlaps = (n + hop - 1) / hop;
-  const std::int64_t carried = overlaps > kMostOverlaps ? 2 * n : (overlaps - 1) * hop;
-  const std::int64_t period = job.envelope.enabled && hop <= n ? hop : 0;
-  return 4 * (line.floats + n + (carried + 3) / 4 * 4 + (period + 3) / 4 * 4);
+  const std::int64_t hop = std::max<std::int64_t>(job.framing.hop, 1);
+  return 4 * (line.floats + sums_memory(job.framing.n_fft, hop, job.envelope.enabled).floats);
 }
 
 }  // namespace
+
+SumsMemory sums_memory(std::int64_t n_fft, std::int64_t hop, bool with_envelope) {
+  const auto whole = [](std::int64_t floats) { return (floats + 3) / 4 * 4; };
+  const std::int64_t overlaps = (n_fft + hop - 1) / hop;
+  const std::int64_t carried = overlaps > kMostOverlaps ? 2 * n_fft : (overlaps - 1) * hop;
+  const std::int64_t period = with_envelope && hop <= n_fft ? hop : 0;
+  const std::int64_t period_at = n_fft + whole(carried);
+  return {n_fft, period_at, period_at + whole(period)};
+}
 
 std::vector<int> fast_inverse_indices(const InverseJob& job, std::int64_t shared_limit) {
   std::vector<int> result;

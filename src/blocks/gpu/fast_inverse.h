@@ -24,6 +24,13 @@ MELISMA_FAST_INVERSE_VARIANTS(MELISMA_FAST_VARIANT)
 // No limit to a block's shared memory.
 inline constexpr std::int64_t kAnySharedMemory = std::int64_t{1} << 60;
 
+// A block's shared memory after what the transforms take, in floats: window, what later frames add to, the interior's
+// reciprocals.
+struct SumsMemory {
+  std::int64_t carry_at, period_at, floats;
+};
+SumsMemory sums_memory(std::int64_t n_fft, std::int64_t hop, bool with_envelope);
+
 // Of the table's lines those that can take the job within a block's shared memory, the default first.
 std::vector<int> fast_inverse_indices(const InverseJob& job, std::int64_t shared_limit = kAnySharedMemory);
 std::string fast_inverse_variant_name(int index);

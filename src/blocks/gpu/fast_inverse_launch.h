@@ -108,11 +108,10 @@ void launch_ranges(typename Kernel::Args args, std::int64_t items, Runner& runne
     sums.hops[i] = (sums.range[i].end + offset + hop - 1) / hop - sums.first_hop[i];
   }
   choose_width(sums, Kernel::kThreads);
-  const std::int64_t carried = sums.overlaps > kMostOverlaps ? 2 * Kernel::N : (sums.overlaps - 1) * hop;
-  sums.carry_at = Kernel::N;
-  sums.period_at = static_cast<int>(Kernel::N + rounded_up(carried, 4));
-  const std::int64_t period = sums.with_envelope != 0 && hop <= Kernel::N ? hop : 0;
-  const std::int64_t bytes = 4 * (Kernel::kSumsAt + sums.period_at + rounded_up(period, 4));
+  const SumsMemory memory = sums_memory(Kernel::N, hop, sums.with_envelope != 0);
+  sums.carry_at = static_cast<int>(memory.carry_at);
+  sums.period_at = static_cast<int>(memory.period_at);
+  const std::int64_t bytes = 4 * (Kernel::kSumsAt + memory.floats);
   const std::int64_t resident = runner.template resident_blocks<Kernel>(bytes);
   runner.template launch<Kernel>(choose_stretch(sums, items, resident, Kernel::kFrames), bytes, args);
 }
@@ -133,9 +132,7 @@ OverlapAddArgs<Wide> overlap_add_args(const InverseJob& job) {
     args.envelope_window = window_args(job.envelope_window, framing.n_fft);
     args.envelope_scale = make_wide<Wide>(scale);
     args.least = make_wide<Wide>(kSmallestEnvelope);
-    args.vanished = job.envelope.edge == EdgePolicy::kError   ? std::numeric_limits<float>::quiet_NaN()
-                    : job.envelope.edge == EdgePolicy::kClamp ? static_cast<float>(scale / kSmallestEnvelope)
-                                                              : 0.0f;
+    args.vanished = vanished_reciprocal<float>(job.envelope.edge, scale);
     args.own_window = job.window.data == job.envelope_window.data && job.window.scale == 1.0 &&
                               job.window.dtype == DType::kFloat32 && job.window.stride == job.envelope_window.stride &&
                               job.window.length == job.envelope_window.length

@@ -29,22 +29,18 @@ LogArgs<T> log_args(const LogParams& log, bool limited) {
           log.enabled ? 1 : 0};
 }
 
-// A table has its contents in its key, for banks come and go.
+// The key of a table made from a bank: banks come and go, their content names it.
+inline TableKey bank_key(const char* kind, const Bank& bank, std::int64_t variant = 0) {
+  return {kind, static_cast<std::int64_t>(bank.fingerprint.first),
+          static_cast<std::int64_t>(bank.fingerprint.second) ^ variant};
+}
+
 template <class Runner>
-const BandRange* band_ranges(const FilterBank& bank, Runner& runner) {
-  std::uint64_t first = 0xCBF29CE484222325u, second = 0x9E3779B97F4A7C15u;  // FNV-1a and a second one
-  for (const FilterBank::Band& band : bank.band()) {
-    for (const std::int64_t value : {band.first_bin, band.count}) {
-      first = (first ^ static_cast<std::uint64_t>(value)) * 0x100000001B3u;
-      second = (second + static_cast<std::uint64_t>(value)) * 0xD1342543DE82EF95u;
-      second ^= second >> 29;
-    }
-  }
-  const TableKey key{"band_ranges", static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)};
-  return static_cast<const BandRange*>(
-      runner.table(key, static_cast<std::size_t>(bank.bands()) * sizeof(BandRange), [&](void* to) {
+const BandRange* band_ranges(const Bank& bank, Runner& runner) {
+  return static_cast<const BandRange*>(runner.table(
+      bank_key("band_ranges", bank), static_cast<std::size_t>(bank.bands) * sizeof(BandRange), [&](void* to) {
         BandRange* next = static_cast<BandRange*>(to);
-        for (const FilterBank::Band& band : bank.band()) {
+        for (const FilterBank::Band& band : bank.host->band()) {
           *next++ = {static_cast<std::int32_t>(band.first_bin), static_cast<std::int32_t>(band.count)};
         }
       }));
@@ -53,7 +49,7 @@ const BandRange* band_ranges(const FilterBank& bank, Runner& runner) {
 template <class Runner>
 BankArgs bank_args(const Bank& bank, Runner& runner) {
   return {bank.data,
-          bank.host != nullptr ? band_ranges(*bank.host, runner) : nullptr,
+          bank.host != nullptr ? band_ranges(bank, runner) : nullptr,
           bank.bin_stride,
           bank.band_stride,
           static_cast<int>(bank.bins),

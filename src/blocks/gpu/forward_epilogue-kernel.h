@@ -54,6 +54,21 @@ MEL_FN T bank_weight(MEL_ARGS(BankArgs) bank, int bin, int band) {
   return load_real<T>(bank.weights, bank.type, bin * bank.bin_stride + band * bank.band_stride);
 }
 
+// A band of the powers in device memory, by the lanes of a warp; all of them get it.
+template <typename T>
+MEL_FN T warp_band_sum(MEL_THREAD_ARG t, MEL_ARGS(BankArgs) bank, MEL_GLOBAL(const T) powers, int band) {
+  const bool known = bank.ranges != nullptr;
+  const int first = known ? bank.ranges[band].first : 0;
+  const int end = known ? first + bank.ranges[band].count : bank.bins;
+  T sum = T(0);
+  for (int k = first + t.lane(); k < end; k += 32) {
+    const T weight = bank_weight<T>(bank, k, band);
+    if (weight != T(0)) sum = mel_fma(weight, powers[k], sum);
+  }
+  for (int mask = 16; mask > 0; mask /= 2) sum = sum + t.shuffle_xor(sum, mask);
+  return sum;
+}
+
 template <typename T>
 struct LogArgs {
   T scale, mul, add, floor, offset;

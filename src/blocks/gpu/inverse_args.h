@@ -38,27 +38,14 @@ inline HopBounds hop_bounds(const Framing& framing) {
           static_cast<std::int64_t>(std::ceil(framing.fractional_hop))};
 }
 
-// Its ranges of bins are in the key, for banks come and go.
-inline TableKey bands_key(const FilterBank& bank) {
-  std::uint64_t first = 0xCBF29CE484222325u, second = 0x9E3779B97F4A7C15u;
-  for (const FilterBank::Band& band : bank.band()) {
-    for (const std::int64_t value : {band.first_bin, band.count}) {
-      first = (first ^ static_cast<std::uint64_t>(value)) * 0x100000001B3u;
-      second = (second + static_cast<std::uint64_t>(value)) * 0xD1342543DE82EF95u;
-      second ^= second >> 29;
-    }
-  }
-  return {"bands_of_bin", static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)};
-}
-
 // The bands that each bin lies in, those between two such bands included.
 template <class Runner>
-const BandRange* bands_of_bin(const FilterBank& bank, Runner& runner) {
+const BandRange* bands_of_bin(const Bank& bank, Runner& runner) {
   const auto fill = [&](void* to) {
     BandRange* const ranges = static_cast<BandRange*>(to);
-    std::fill_n(ranges, bank.bins(), BandRange{0, 0});
+    std::fill_n(ranges, bank.bins, BandRange{0, 0});
     std::int32_t b = 0;
-    for (const FilterBank::Band& band : bank.band()) {
+    for (const FilterBank::Band& band : bank.host->band()) {
       for (std::int64_t k = band.first_bin; k < band.first_bin + band.count; ++k) {
         BandRange& range = ranges[k];
         if (range.count == 0) range.first = b;
@@ -68,7 +55,7 @@ const BandRange* bands_of_bin(const FilterBank& bank, Runner& runner) {
     }
   };
   return static_cast<const BandRange*>(
-      runner.table(bands_key(bank), static_cast<std::size_t>(bank.bins()) * sizeof(BandRange), fill));
+      runner.table(bank_key("bands_of_bin", bank), static_cast<std::size_t>(bank.bins) * sizeof(BandRange), fill));
 }
 
 template <typename T, class Runner>
@@ -90,7 +77,7 @@ GradientArgs<T> gradient_args(const InverseJob& job, Runner& runner) {
     args.with_bands = 1;
     args.bins = static_cast<int>(job.power.bank.bins);
     args.bank = bank_args(job.power.bank, runner);
-    if (job.power.bank.host != nullptr) args.bands_of_bin = bands_of_bin(*job.power.bank.host, runner);
+    if (job.power.bank.host != nullptr) args.bands_of_bin = bands_of_bin(job.power.bank, runner);
     args.log = {log.enabled ? 1 : 0, static_cast<T>(log.scale * log.mul), static_cast<T>(log.mul),
                 static_cast<T>(log.add), static_cast<T>(log.floor)};
   }

@@ -12,20 +12,10 @@
 
 namespace melisma::testing {
 
-// scale: of the window, adjoint_scale(call).
 inline gpu::InverseJob stft_adjoint_job(const Tensor& grad, const Tensor* window, const StftParams& params,
                                         const Tensor& out) {
-  const StftCall call = check_stft(out, params, "test");
-  gpu::InverseJob job;
+  gpu::InverseJob job = stft_adjoint_gpu_job(grad, window, params, check_stft(out, params, "test"), "test");
   job.out = gpu::make_signal(out);
-  job.items = item_count(out.shape, 1);
-  job.framing = call.framing;
-  job.window = gpu::make_window(window, checked_win_length(params.frames.win_length, call.framing.n_fft, "test"),
-                                adjoint_scale(call));
-  job.float64 = call.double_result;
-  job.spec = gpu::make_grid(grad, params.layout);
-  job.bins = adjoint_bins(call, params);
-  job.edge_bins = kAdjointEdgeBins;
   return job;
 }
 
@@ -36,17 +26,7 @@ inline gpu::WindowJob window_gradient_job(const Tensor& x, const Tensor& grad, c
 
 inline gpu::InverseJob istft_job(const Tensor& spec, const Tensor* window, const IstftParams& params,
                                  const Tensor& out) {
-  const IstftCall call = check_istft(spec, params, "test", "input");
-  gpu::InverseJob job;
-  job.out = gpu::make_signal(out);
-  job.items = item_count(spec.shape, 2);
-  job.framing = call.framing;
-  job.window = job.envelope_window = gpu::make_window(window, call.win_length, 1.0);
-  job.float64 = call.double_result;
-  job.spec = gpu::make_grid(spec, params.layout);
-  job.bins = is_complex(out.dtype) ? BinSet::kAll : BinSet::kHalf;
-  job.envelope = {true, params.edge, call.scale};
-  return job;
+  return istft_gpu_job(spec, window, params, check_istft(spec, params, "test", "input"), out);
 }
 
 inline gpu::InverseJob spectrogram_backward_job(const Tensor& x, const Tensor& grad, const Tensor* window,
@@ -58,13 +38,9 @@ inline gpu::InverseJob spectrogram_backward_job(const Tensor& x, const Tensor& g
 inline gpu::InverseJob bands_backward_job(const Tensor& x, const Tensor& grad, const Tensor* window,
                                           const FilterBank& bank, const Tensor& weights, bool known,
                                           const FilteredSpectrogramParams& params, const Tensor& out) {
-  gpu::InverseJob job = spectrogram_backward_job(x, grad, window, params.spectrogram, out);
-  job.float64 = job.float64 || params.float64;
-  job.bands = true;
-  job.power.bank = {known ? &bank : nullptr, weights.data, weights.dtype, weights.stride(0),
-                    weights.stride(1),       bank.bins(),  bank.bands()};
-  job.power.log = params.log;
-  return job;
+  const SpectrogramCall call = check_spectrogram(x, params.spectrogram, "test");
+  const FilterBankView view(weights, known ? &bank : nullptr);
+  return filtered_spectrogram_backward_gpu_job(x, grad, window, view, params, call, out, "test");
 }
 
 // The root mean square of the error over that of the reference.

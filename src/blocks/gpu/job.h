@@ -65,6 +65,7 @@ struct Bank {
   DType dtype = DType::kFloat32;
   std::int64_t bin_stride = 0, band_stride = 1;
   std::int64_t bins = 0, bands = 0;
+  FilterBank::Fingerprint fingerprint;  // of `host`: names the tables made from it
 };
 
 enum class Epilogue : std::uint8_t { kSpectrum, kPower, kBands };

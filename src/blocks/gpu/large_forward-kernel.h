@@ -83,7 +83,7 @@ struct LargeBands {
       MEL_GLOBAL(const T) powers = args.powers + row * args.forward.bins;
       T largest = args.forward.lowest;
       for (int band = t.warp(); band < args.forward.bank.bands; band += kWarps) {
-        const T value = logarithm(args.forward.log, band_sum(t, args, powers, band));
+        const T value = logarithm(args.forward.log, warp_band_sum<T>(t, args.forward.bank, powers, band));
         if (value > largest) largest = value;
         if (t.lane() == 0) {
           store_real(args.forward.out.data, args.forward.out.type, at + band * args.forward.out.bin_stride, value);
@@ -95,20 +95,6 @@ struct LargeBands {
         t.sync();
       }
     }
-  }
-
- private:
-  MEL_FN static T band_sum(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_GLOBAL(const T) powers, int band) {
-    const bool known = args.forward.bank.ranges != nullptr;
-    const int first = known ? args.forward.bank.ranges[band].first : 0;
-    const int last = known ? first + args.forward.bank.ranges[band].count : args.forward.bank.bins;
-    T sum = T(0);
-    for (int k = first + t.lane(); k < last; k += 32) {
-      const T weight = bank_weight<T>(args.forward.bank, k, band);
-      if (weight != T(0)) sum = mel_fma(weight, powers[k], sum);
-    }
-    for (int mask = 16; mask > 0; mask /= 2) sum = sum + t.shuffle_xor(sum, mask);
-    return sum;
   }
 };
 

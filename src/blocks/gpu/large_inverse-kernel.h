@@ -56,6 +56,15 @@ MEL_FN LargeSteps large_steps(MEL_THREAD_ARG t, std::int64_t total) {
   return LargeSteps{t.block() * t.threads() + t.thread(), t.blocks() * t.threads(), total};
 }
 
+// Step i over the pairs of bins of a chunk's frames: frames inside where they are contiguous in memory.
+struct LargePair {
+  int k;
+  std::int64_t row;
+};
+MEL_FN LargePair large_pair(std::int64_t i, std::int64_t count, int pairs, bool across) {
+  return across ? LargePair{static_cast<int>(i / count), i % count} : LargePair{static_cast<int>(i % pairs), i / pairs};
+}
+
 // Spectra to what the transform takes.
 template <typename T>
 struct LargeSpectra {
@@ -67,8 +76,9 @@ struct LargeSpectra {
     const bool across = frames_are_contiguous(args.spectrum.grid);
     const LargeSteps steps = large_steps(t, args.count * pairs);
     for (std::int64_t i = steps.at; i < steps.total; i += steps.step) {
-      const int k = static_cast<int>(across ? i / args.count : i % pairs);
-      const std::int64_t row = across ? i % args.count : i / pairs;
+      const LargePair pair = large_pair(i, args.count, pairs, across);
+      const int k = pair.k;
+      const std::int64_t row = pair.row;
       const std::int64_t at = frame_offset(args.spectrum.grid, large_frame(args, row));
       const Complex<T> low = spectrum_value(args.spectrum, n, at, k);
       Complex<T> high = low;
@@ -121,19 +131,6 @@ struct LargeBandGradients {
   using Args = LargeInverseArgs<T>;
   static constexpr int kThreads = 256;
 
-  MEL_FN static T band_value(MEL_THREAD_ARG t, MEL_ARGS(Args) args, std::int64_t row, int band) {
-    const bool known = args.gradient.bank.ranges != nullptr;
-    const int first = known ? args.gradient.bank.ranges[band].first : 0;
-    const int end = known ? first + args.gradient.bank.ranges[band].count : args.gradient.bank.bins;
-    T sum = T(0);
-    for (int k = first + t.lane(); k < end; k += 32) {
-      const T weight = bank_weight<T>(args.gradient.bank, k, band);
-      if (weight != T(0)) sum = mel_fma(weight, args.powers[row * args.gradient.bank.bins + k], sum);
-    }
-    for (int mask = 16; mask > 0; mask /= 2) sum = sum + t.shuffle_xor(sum, mask);
-    return sum;
-  }
-
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     const int bands = args.gradient.bank.bands;
     const std::int64_t step = t.blocks() * (kThreads / 32);
@@ -144,7 +141,9 @@ struct LargeBandGradients {
           frame_offset(args.gradient.grad, large_frame(args, row)) + band * args.gradient.grad.bin_stride;
       T value = args.gradient.gain * load_real<T>(args.gradient.grad.data, args.gradient.grad.type, at);
       if (args.gradient.log.enabled != 0)
-        value = log_gradient(args.gradient.log, value, band_value(t, args, row, band));
+        value =
+            log_gradient(args.gradient.log, value,
+                         warp_band_sum<T>(t, args.gradient.bank, args.powers + row * args.gradient.bank.bins, band));
       if (t.lane() == 0) args.bands[i] = value;
     }
   }
@@ -161,8 +160,9 @@ struct LargeGradients {
     const bool across = frames_are_contiguous(args.gradient.grad);
     const LargeSteps steps = large_steps(t, args.count * pairs);
     for (std::int64_t i = steps.at; i < steps.total; i += steps.step) {
-      const int k = static_cast<int>(across ? i / args.count : i % pairs);
-      const std::int64_t row = across ? i % args.count : i / pairs;
+      const LargePair pair = large_pair(i, args.count, pairs, across);
+      const int k = pair.k;
+      const std::int64_t row = pair.row;
       const std::int64_t at = frame_offset(args.gradient.grad, large_frame(args, row));
       MEL_GLOBAL(const Complex<T>) frame = args.values + row * args.transform.fft.transform;
       MEL_GLOBAL(const T) bands = args.bands + row * args.gradient.bank.bands;

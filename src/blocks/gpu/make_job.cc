@@ -60,8 +60,10 @@ Bank make_bank(const FilterBankView& bank, Device device, const char* op) {
     fail_type(op, "filterbank must be a matrix in the memory of %s, as the input is, got one on the host",
               to_string(device).c_str());
   }
-  return {bank.host(),        weights->data, weights->dtype, weights->stride(0),
-          weights->stride(1), bank.bins(),   bank.bands()};
+  return {bank.host(),        weights->data,
+          weights->dtype,     weights->stride(0),
+          weights->stride(1), bank.bins(),
+          bank.bands(),       bank.host() != nullptr ? bank.host()->fingerprint() : FilterBank::Fingerprint{}};
 }
 
 }  // namespace melisma::gpu

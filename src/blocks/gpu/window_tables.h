@@ -60,6 +60,17 @@ const T* padded_window(const Window& window, std::int64_t n_fft, double factor, 
   return table;
 }
 
+// What a sample whose envelope vanishes is multiplied by; scale: of the reciprocals.
+template <typename T>
+T vanished_reciprocal(EdgePolicy edge, double scale) {
+  switch (edge) {
+    case EdgePolicy::kError: return std::numeric_limits<T>::quiet_NaN();
+    case EdgePolicy::kZero: return T(0);
+    case EdgePolicy::kClamp: return static_cast<T>(scale / kSmallestEnvelope);
+  }
+  return T(0);
+}
+
 // The reciprocals with the envelope's scale and the 1 / n_fft of the inverse transform in them; all ones where the
 // envelope is not enabled.
 template <typename T, class Runner>
@@ -69,11 +80,7 @@ Reciprocals<T> make_reciprocals(const EnvelopeJob& envelope, const Window& windo
   Reciprocals<T> layout{nullptr, T(0), n, hop, framing.frames, 0, 0, n + hop * (framing.frames - 1)};
   if (!envelope.enabled) return layout;
   const double scale = envelope.scale / static_cast<double>(n);
-  switch (envelope.edge) {
-    case EdgePolicy::kError: layout.vanished = std::numeric_limits<T>::quiet_NaN(); break;
-    case EdgePolicy::kZero: layout.vanished = T(0); break;
-    case EdgePolicy::kClamp: layout.vanished = static_cast<T>(scale / kSmallestEnvelope); break;
-  }
+  layout.vanished = vanished_reciprocal<T>(envelope.edge, scale);
   layout.tail_begin = layout.end;
   if (hop < n) {
     layout.head_end = std::min((n + hop - 1) / hop * hop, layout.end);

@@ -4,10 +4,9 @@
 #include "blocks/gpu/run.h"
 
 namespace melisma {
-namespace {
 
-gpu::InverseJob inverse_job(const Tensor& spec, const Tensor* window, const IstftParams& params, const IstftCall& call,
-                            const Tensor& out) {
+gpu::InverseJob istft_gpu_job(const Tensor& spec, const Tensor* window, const IstftParams& params,
+                              const IstftCall& call, const Tensor& out) {
   gpu::InverseJob job;
   job.out = gpu::make_signal(out);
   job.items = item_count(spec.shape, 2);
@@ -20,20 +19,8 @@ gpu::InverseJob inverse_job(const Tensor& spec, const Tensor* window, const Istf
   return job;
 }
 
-}  // namespace
-
-void istft_gpu(const Tensor& spec, const Tensor* window, const IstftParams& params, const IstftCall& call,
-               const Tensor& out, const Queue& queue) {
-  gpu::run("istft", out.device, inverse_job(spec, window, params, call, out), queue);
-}
-
-Explanation istft_gpu_kernel(const Tensor& spec, const IstftParams& params, const IstftCall& call) {
-  const Tensor out(nullptr, call.double_result ? DType::kFloat64 : DType::kFloat32, call.shape, spec.device);
-  return gpu::explain("istft", spec.device, inverse_job(spec, nullptr, params, call, out));
-}
-
-void istft_adjoint_gpu(const Tensor& grad, const Tensor* window, const IstftParams& params, const IstftCall& call,
-                       const Tensor& out, const Queue& queue) {
+gpu::ForwardJob istft_adjoint_gpu_job(const Tensor& grad, const Tensor* window, const IstftParams& params,
+                                      const IstftCall& call, const Tensor& out) {
   gpu::ForwardJob job;
   job.x = gpu::make_signal(grad);
   job.out = gpu::make_grid(out, params.layout);
@@ -46,7 +33,22 @@ void istft_adjoint_gpu(const Tensor& grad, const Tensor* window, const IstftPara
   job.envelope_window = gpu::make_window(window, call.win_length, 1.0);
   job.bins = call.bins;
   job.real_bins = RealBins::kAdjoint;
-  gpu::run("istft_adjoint", out.device, job, queue);
+  return job;
+}
+
+void istft_gpu(const Tensor& spec, const Tensor* window, const IstftParams& params, const IstftCall& call,
+               const Tensor& out, const Queue& queue) {
+  gpu::run("istft", out.device, istft_gpu_job(spec, window, params, call, out), queue);
+}
+
+Explanation istft_gpu_kernel(const Tensor& spec, const IstftParams& params, const IstftCall& call) {
+  const Tensor out(nullptr, call.double_result ? DType::kFloat64 : DType::kFloat32, call.shape, spec.device);
+  return gpu::explain("istft", spec.device, istft_gpu_job(spec, nullptr, params, call, out));
+}
+
+void istft_adjoint_gpu(const Tensor& grad, const Tensor* window, const IstftParams& params, const IstftCall& call,
+                       const Tensor& out, const Queue& queue) {
+  gpu::run("istft_adjoint", out.device, istft_adjoint_gpu_job(grad, window, params, call, out), queue);
 }
 
 }  // namespace melisma

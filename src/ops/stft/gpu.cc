@@ -4,10 +4,9 @@
 #include "blocks/gpu/run.h"
 
 namespace melisma {
-namespace {
 
-gpu::ForwardJob forward_job(const Tensor& x, const Tensor* window, const StftParams& params, const StftCall& call,
-                            const gpu::Grid& out, const char* op) {
+gpu::ForwardJob stft_gpu_job(const Tensor& x, const Tensor* window, const StftParams& params, const StftCall& call,
+                             const gpu::Grid& out, const char* op) {
   gpu::ForwardJob job;
   job.x = gpu::make_signal(x);
   job.out = out;
@@ -22,8 +21,8 @@ gpu::ForwardJob forward_job(const Tensor& x, const Tensor* window, const StftPar
   return job;
 }
 
-gpu::InverseJob adjoint_job(const Tensor& grad, const Tensor* window, const StftParams& params, const StftCall& call,
-                            const char* op) {
+gpu::InverseJob stft_adjoint_gpu_job(const Tensor& grad, const Tensor* window, const StftParams& params,
+                                     const StftCall& call, const char* op) {
   gpu::InverseJob job;
   job.items = item_count(grad.shape, 2);
   job.framing = call.framing;
@@ -36,22 +35,21 @@ gpu::InverseJob adjoint_job(const Tensor& grad, const Tensor* window, const Stft
   return job;
 }
 
-}  // namespace
-
 void stft_gpu(const Tensor& x, const Tensor* window, const StftParams& params, const StftCall& call, const Tensor& out,
               const Queue& queue) {
-  gpu::run("stft", out.device, forward_job(x, window, params, call, gpu::make_grid(out, params.layout), "stft"), queue);
+  gpu::run("stft", out.device, stft_gpu_job(x, window, params, call, gpu::make_grid(out, params.layout), "stft"),
+           queue);
 }
 
 Explanation stft_gpu_kernel(const Tensor& x, const StftParams& params, const StftCall& call) {
   const DType dtype = call.double_result ? DType::kComplex128 : DType::kComplex64;
   return gpu::explain("stft", x.device,
-                      forward_job(x, nullptr, params, call, gpu::make_grid(dtype, call.shape, params.layout), "stft"));
+                      stft_gpu_job(x, nullptr, params, call, gpu::make_grid(dtype, call.shape, params.layout), "stft"));
 }
 
 void stft_adjoint_gpu(const Tensor& grad, const Tensor* window, const StftParams& params, const StftCall& call,
                       const Tensor& out, const Queue& queue) {
-  gpu::InverseJob job = adjoint_job(grad, window, params, call, "stft_adjoint");
+  gpu::InverseJob job = stft_adjoint_gpu_job(grad, window, params, call, "stft_adjoint");
   job.out = gpu::make_signal(out);
   gpu::run("stft_adjoint", out.device, job, queue);
 }
@@ -59,9 +57,10 @@ void stft_adjoint_gpu(const Tensor& grad, const Tensor* window, const StftParams
 void stft_window_gradient_gpu(const Tensor& x, const Tensor& grad, const StftParams& params, const StftCall& call,
                               const Tensor& out, const Queue& queue) {
   const char* op = "stft_window_gradient";
-  gpu::run(op, out.device,
-           gpu::WindowJob{gpu::make_signal(x), gpu::make_signal(out), adjoint_job(grad, nullptr, params, call, op)},
-           queue);
+  gpu::run(
+      op, out.device,
+      gpu::WindowJob{gpu::make_signal(x), gpu::make_signal(out), stft_adjoint_gpu_job(grad, nullptr, params, call, op)},
+      queue);
 }
 
 }  // namespace melisma

@@ -19,8 +19,7 @@
 //   MEL_GLOBAL_CAST(T, p), MEL_SHARED_CAST(T, p)     the same address as a pointer to T
 //   MEL_FN          before every function           MEL_UNROLL      before a loop whose trip count is a constant
 //   MEL_HOST_FN     in its place where launch code calls the function too: a MEL_FN function called on the host ends
-//   the
-//                   process (nvcc makes its body exit(1))
+//                   the process (nvcc makes its body exit(1))
 //   MEL_CONSTANT    before a static constexpr table at namespace scope
 //
 // The thread handle (MEL_THREAD_ARG t):
@@ -34,14 +33,14 @@
 //                                 addresses are multiples of 16. Shared memory written by the warp's lanes is seen
 //                                 after t.sync_warp_bulk(), which stands before it instead of sync_warp().
 //   t.bulk_wait()                 by all 32 lanes: what this warp's bulk_stores read may be overwritten
-//   t.bulk_load(to, from, bytes, barrier), t.bulk_load_wait(barrier, parity)   by all 32 lanes of a warp, the other
-//   way;
-//                                 barrier: 8 bytes of shared memory, made ready once by t.bulk_load_init(barrier).
-//                                 parity is 0 for the first load on that barrier, then 1, 0, 1 ...
-//   t.bulk_prefetch(from, bytes)  by all 32 lanes, from and bytes as bulk_load's: device memory to be loaded soon, into
-//   L2 t.prefetch(p)                 by any lane: the cache line of device memory at p will be read soon; p may be any
-//   address
-//                                 inside a tensor
+//   t.bulk_load(to, from, bytes, barrier), t.bulk_load_wait(barrier, parity)
+//                                 by all 32 lanes of a warp, the other way; barrier: 8 bytes of shared memory, made
+//                                 ready once by t.bulk_load_init(barrier). parity is 0 for the first load on that
+//                                 barrier, then 1, 0, 1 ...
+//   t.bulk_prefetch(from, bytes)  by all 32 lanes, from and bytes as bulk_load's: device memory to be loaded soon, to
+//                                 the L2 cache
+//   t.prefetch(p)                 by any lane: the cache line of device memory at p will be read soon; p may be any
+//                                 address inside a tensor
 //
 // Arithmetic: mel_fma, mel_sqrt, mel_rsqrt, mel_log, mel_exp, mel_pow, mel_floor, mel_abs, mel_min, mel_max on float
 // (and double where the device has it); Complex<T> {T re, im;}; Vec2/Vec4<T> loads: mel_load2(p), mel_load4(p),

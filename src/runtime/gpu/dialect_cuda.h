@@ -16,16 +16,10 @@
 #define MEL_NO_UNROLL _Pragma("unroll 1")
 #define MEL_CONSTANT __device__
 
+#include "runtime/gpu/dialect_values.h"
+
 namespace melisma::gpu {
 
-template <typename T>
-struct alignas(2 * sizeof(T)) Vec2 {
-  T x, y;
-};
-template <typename T>
-struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) Vec4 {
-  T x, y, z, w;
-};
 template <typename T>
 MEL_FN Vec2<T> mel_load2(const T* p) {
   return *reinterpret_cast<const Vec2<T>*>(p);
@@ -57,18 +51,6 @@ MEL_FN float mel_pow(float a, float b) { return powf(a, b); }
 MEL_FN double mel_pow(double a, double b) { return pow(a, b); }
 MEL_FN float mel_floor(float a) { return floorf(a); }
 MEL_FN double mel_floor(double a) { return floor(a); }
-template <typename T>
-MEL_FN T mel_abs(T a) {
-  return a < T(0) ? -a : a;
-}
-template <typename T>
-MEL_FN T mel_min(T a, T b) {
-  return b < a ? b : a;
-}
-template <typename T>
-MEL_FN T mel_max(T a, T b) {
-  return a < b ? b : a;
-}
 
 MEL_FN float mel_half_bits_to_float(std::uint16_t bits) {
   float result;

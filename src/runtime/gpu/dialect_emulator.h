@@ -23,16 +23,9 @@
 #define MEL_NO_UNROLL
 #define MEL_CONSTANT inline
 
-namespace melisma::gpu {
+#include "runtime/gpu/dialect_values.h"
 
-template <typename T>
-struct alignas(2 * sizeof(T)) Vec2 {
-  T x, y;
-};
-template <typename T>
-struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) Vec4 {
-  T x, y, z, w;
-};
+namespace melisma::gpu {
 
 template <typename T>
 Vec2<std::remove_const_t<T>> mel_load2(T* p) {
@@ -82,18 +75,6 @@ inline float mel_pow(float a, float b) { return std::pow(a, b); }
 inline double mel_pow(double a, double b) { return std::pow(a, b); }
 inline float mel_floor(float a) { return std::floor(a); }
 inline double mel_floor(double a) { return std::floor(a); }
-template <typename T>
-T mel_abs(T a) {
-  return a < T(0) ? -a : a;
-}
-template <typename T>
-T mel_min(T a, T b) {
-  return b < a ? b : a;
-}
-template <typename T>
-T mel_max(T a, T b) {
-  return a < b ? b : a;
-}
 
 inline float mel_half_bits_to_float(std::uint16_t bits) { return emulator::half_to_float(bits); }
 inline std::uint16_t mel_float_to_half_bits(float value) { return emulator::float_to_half(value); }

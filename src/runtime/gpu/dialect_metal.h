@@ -26,16 +26,9 @@
 #pragma METAL fp math_mode(safe)
 #endif
 
-namespace melisma::gpu {
+#include "runtime/gpu/dialect_values.h"
 
-template <typename T>
-struct alignas(2 * sizeof(T)) Vec2 {
-  T x, y;
-};
-template <typename T>
-struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) Vec4 {
-  T x, y, z, w;
-};
+namespace melisma::gpu {
 
 template <typename T>
 MEL_FN Vec2<T> mel_load2(device const T* p) {
@@ -79,18 +72,6 @@ MEL_FN float mel_log(float a) { return metal::precise::log(a); }
 MEL_FN float mel_exp(float a) { return metal::precise::exp(a); }
 MEL_FN float mel_pow(float a, float b) { return metal::precise::pow(a, b); }
 MEL_FN float mel_floor(float a) { return metal::floor(a); }
-template <typename T>
-MEL_FN T mel_abs(T a) {
-  return a < T(0) ? -a : a;
-}
-template <typename T>
-MEL_FN T mel_min(T a, T b) {
-  return b < a ? b : a;
-}
-template <typename T>
-MEL_FN T mel_max(T a, T b) {
-  return a < b ? b : a;
-}
 
 MEL_FN float mel_half_bits_to_float(std::uint16_t bits) { return static_cast<float>(as_type<half>(bits)); }
 MEL_FN std::uint16_t mel_float_to_half_bits(float value) { return as_type<std::uint16_t>(static_cast<half>(value)); }

@@ -4,10 +4,11 @@
 //   runner.launch<Kernel>(blocks, shared_bytes, args)     on the call's stream; blocks >= 1
 //   runner.resident_blocks<Kernel>(shared_bytes)          blocks that fit on the device at once, for persistent grids
 //   runner.table(key, bytes, fill) -> const void*         in device memory for the life of the process: made by
-//   fill(void*)
-//                                                         on the host at first use on this device, then kept
+//                                                         fill(void*) on the host at first use on this device, then
+//                                                         kept
 //   runner.workspace(bytes) -> void*                      uninitialised device memory until the stream has passed the
-//   call runner.shared_limit()                                 bytes of shared memory that a block may have
+//                                                         call
+//   runner.shared_limit()                                 bytes of shared memory that a block may have
 //   runner.float64()                                      whether double kernels exist
 //   runner.capturing()                                    whether the stream is being captured into a graph
 //   runner.microseconds(f)                                device time of what f() launches on the stream; waits for it

@@ -92,7 +92,7 @@ def mask_along_axis(specgram: Tensor, mask_param: int, mask_value: float | Tenso
     length = torch.rand(1, device="cpu") * largest
     start = (torch.rand(1, device="cpu") * (size - length)).long()
     end = start + length.long()
-    place = torch.arange(size)
+    place = torch.arange(size, device="cpu")
     masked = ((place >= start) & (place < end)).to(specgram.device)
     if axis == specgram.dim() - 2:
         masked = masked[:, None]

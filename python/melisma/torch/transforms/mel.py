@@ -123,12 +123,13 @@ class InverseMelScale(torch.nn.Module):
     n_mels, sample_rate, f_min, f_max, norm, mel_scale
         As in :class:`MelScale`.
     driver : {"gels", "gelsy", "gelsd", "gelss"}
-        Of ``torch.linalg.lstsq``.
+        Of ``torch.linalg.lstsq``; on a GPU only "gels".
 
     Raises
     ------
     melisma.InvalidArgument
-        For `f_min` above `f_max`, another `driver`, or input of another number of bands.
+        For `f_min` above `f_max`, another `driver`, one that the input's device does not have, or input of another
+        number of bands.
     """
 
     __constants__: ClassVar[list[str]] = ["n_stft", "n_mels", "sample_rate", "f_min", "f_max"]
@@ -165,6 +166,8 @@ class InverseMelScale(torch.nn.Module):
         bands, frames = melspec.shape[-2:]
         if bands != self.n_mels:
             raise InvalidArgument(f"InverseMelScale: melspec must have {self.n_mels} mel bands, got {bands}")
+        if melspec.is_cuda and self.driver != "gels":
+            raise InvalidArgument(f"InverseMelScale: driver must be 'gels' for input on a GPU, got {self.driver!r}")
         dtype = torch.promote_types(melspec.dtype, torch.float32)
         # One system with the frames of every item as its right sides: the bank is factored once.
         sides = melspec.reshape(-1, bands, frames).movedim(1, 0).reshape(bands, -1).to(dtype)
