@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "arrays.h"
+#include "convolution.h"
 #include "device_call.h"
 #include "melisma/melisma.h"
 
@@ -399,6 +400,7 @@ NB_MODULE(_core, m) {
   bind_parameters(m);
   bind_filter_bank(m);
   bind_operators(m);
+  bind_convolution(m);
   bind_runtime(m);
   bind_variants(m);
 }

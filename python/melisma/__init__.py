@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from . import _core
+from .convolution import causal_conv1d, causal_conv1d_update, short_conv_fused, short_conv_update
 from .errors import InvalidArgument, InvalidType, Unavailable
 from .features import filtered_spectrogram, log_mel, mel_spectrogram, spectrogram
 from .filters import get_window, log_filterbank, melscale_fbanks
@@ -40,6 +41,8 @@ __all__ = [
     "autotune",
     "backends",
     "call_counts",
+    "causal_conv1d",
+    "causal_conv1d_update",
     "clear_tuning_cache",
     "explain",
     "filtered_spectrogram",
@@ -55,6 +58,8 @@ __all__ = [
     "set_num_threads",
     "set_simd_target",
     "set_variant",
+    "short_conv_fused",
+    "short_conv_update",
     "simd_target",
     "simd_targets",
     "spectrogram",
