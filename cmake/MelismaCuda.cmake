@@ -34,6 +34,10 @@ if(_build_cuda)
 
   file(GLOB _cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/runtime/cuda/*.cu"
     "${PROJECT_SOURCE_DIR}/src/blocks/gpu/*.cu")
+  # The convolution's kernels have the same bits in every layout: nvcc fuses nothing that is not written as fused.
+  file(GLOB _conv_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/blocks/gpu/conv/*.cu")
+  set_source_files_properties(${_conv_sources} PROPERTIES COMPILE_OPTIONS -fmad=false)
+  list(APPEND _cuda_sources ${_conv_sources})
   file(GLOB _launch_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/blocks/gpu/fast_*.cc")
   list(FILTER _launch_sources EXCLUDE REGEX "_test\\.cc$")
   add_library(melisma_cuda MODULE ${_cuda_sources}

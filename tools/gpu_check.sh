@@ -6,6 +6,7 @@
 #
 #   tests     tests/gpu, then the Python suite of tensors with device cuda
 #   bench     the benchmark's suite "cuda", as table and JSON
+#   variants  every variant of the fast kernels on the benchmark's sizes
 #   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over tests/gpu/test_reduced.py
 #   ncu       what limits the main kernels, as text
 #
@@ -67,6 +68,10 @@ bench() {
   python -m melisma.benchmark --suite cuda --json "$OUT/cuda.json" "$@" 2>"$OUT/bench.err" | tee "$OUT/bench.txt" || failed=1
 }
 
+variants() {
+  python tools/gpu_variants.py "$OUT/variants.json" "$@" 2>"$OUT/variants.err" | tee "$OUT/variants.txt" || failed=1
+}
+
 sanitize() {
   local tool
   for tool in memcheck racecheck synccheck; do
@@ -86,13 +91,14 @@ ncu_reports() {
 }
 
 run() {
-  local part=${1:?usage: tools/gpu_check.sh run tests|bench|sanitize|ncu}
+  local part=${1:?usage: tools/gpu_check.sh run tests|bench|variants|sanitize|ncu}
   shift
   export PYTHONPATH=$PWD/build/gpu/package:$PWD/tests PYTHONUNBUFFERED=1
   mkdir -p "$OUT"
   case $part in
     tests) tests "$@" ;;
     bench) bench "$@" ;;
+    variants) variants "$@" ;;
     sanitize) sanitize "$@" ;;
     ncu) ncu_reports "$@" ;;
     *) echo "tools/gpu_check.sh: unknown part '$part'" >&2; exit 2 ;;

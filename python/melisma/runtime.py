@@ -56,7 +56,8 @@ def set_variant(kernel: str, variant: str | int | None) -> None:
     Parameters
     ----------
     kernel : str
-        "fast-forward" (signals to spectra, powers, bands) or "fast-inverse" (spectra to signals).
+        "fast-forward" (signals to spectra, powers, bands), "fast-inverse" (spectra to signals) or "fast-gradient"
+        (gradients of powers and bands to those of signals).
     variant : str or int or None
         A name as :func:`explain` gives it, or its place in a call's list, 0 being the default. A name that belongs to
         another ``n_fft`` leaves a call as it is; one that no size has raises InvalidArgument at the call, listing the

@@ -11,7 +11,7 @@
 namespace melisma {
 
 // The kernels that have several variants of a size.
-inline constexpr const char* kTunedKernels[] = {"fast-forward", "fast-inverse"};
+inline constexpr const char* kTunedKernels[] = {"fast-forward", "fast-inverse", "fast-gradient"};
 
 struct Options {
   std::optional<int> num_threads;          // MELISMA_NUM_THREADS: default number of threads, >= 1

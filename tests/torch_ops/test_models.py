@@ -133,4 +133,5 @@ def test_the_same_loss_curve(network: type[nn.Module]) -> None:
         theirs, ours = curve(network, "torch"), curve(network, "melisma")
     assert theirs[STEPS - 1] < 0.8 * theirs[0]  # it learns
     assert not torch.equal(ours, theirs)  # two programs
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+    # A GPU's convolutions round what they read to TF32, 11 bits: the last bit of a sample becomes one of those.
+    torch.testing.assert_close(ours, theirs, rtol=1e-4 if DEVICE == "cpu" else 2e-3, atol=0)

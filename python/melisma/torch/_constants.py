@@ -8,6 +8,7 @@ operator, whose integer and float arguments are plain numbers by its schema.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +27,16 @@ _DEFINITIONS.define(
 
 
 def _made(device: torch.device, values: np.ndarray) -> torch.Tensor:
-    with torch.inference_mode(False):  # whoever asks first
-        return _host.remember(torch.from_numpy(values.copy()).to(device), values)
+    """Upload values whoever asks first.
+
+    A GPU's are made on a thread of their own, which knows nothing of the caller's function transforms, inference mode and
+    memory pool: they outlive all three. (Inductor's graphs allow nothing in their pool that outlives a run.)
+    """
+    if device.type == "cpu":
+        with torch.inference_mode(False):
+            return torch.from_numpy(values.copy())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: _host.remember(torch.from_numpy(values.copy()).to(device), values)).result()
 
 
 @lru_cache(maxsize=256)

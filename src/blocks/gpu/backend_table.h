@@ -1,6 +1,9 @@
 // A kind of device's table of functions, out of its runner.
 #pragma once
 
+#include "blocks/gpu/conv/backward.h"
+#include "blocks/gpu/conv/forward.h"
+#include "blocks/gpu/conv/update.h"
 #include "blocks/gpu/forward.h"
 #include "blocks/gpu/inverse.h"
 #include "blocks/gpu/window.h"
@@ -16,7 +19,7 @@ struct BackendTable {
     report(status, [&] { plan_job<ForwardKernels>(job, choice, plan); });
   }
   static void plan_inverse(const InverseJob& job, const Choice& choice, Plan* plan, Status* status) {
-    report(status, [&] { plan_job<InverseKernels>(job, choice, plan); });
+    report(status, [&] { gpu::plan_inverse(job, choice, plan); });
   }
   static void plan_window(const WindowJob& job, const Choice&, Plan* plan, Status* status) {
     report(status, [&] { gpu::plan_window(job, plan); });
@@ -37,6 +40,17 @@ struct BackendTable {
     report(status, [&] {
       auto&& runner = Devices::open(index, queue);
       run_window(job, runner);
+    });
+  }
+  template <class Job>
+  static void plan_conv(const Job& job, const Choice& choice, Plan* plan, Status* status) {
+    report(status, [&] { gpu::plan_conv(job, choice, plan); });
+  }
+  template <class Job>
+  static void conv(const Job& job, const Plan& plan, int index, const Queue& queue, Status* status) {
+    report(status, [&] {
+      auto&& runner = Devices::open(index, queue);
+      run_conv(job, !plan.fast, runner);
     });
   }
   static void capturing(int index, const Queue& queue, bool* answer, Status* status) {
@@ -60,10 +74,26 @@ struct BackendTable {
   }
 
   static Backend make(const char* version) {
-    return {kBackendInterface, version,      Devices::kName, Devices::kGenericName,
-            plan_forward,      plan_inverse, plan_window,    forward,
-            inverse,           window,       capturing,      time,
-            device_count,      device_info};
+    return {kBackendInterface,
+            version,
+            Devices::kName,
+            Devices::kGenericName,
+            plan_forward,
+            plan_inverse,
+            plan_window,
+            forward,
+            inverse,
+            window,
+            capturing,
+            time,
+            device_count,
+            device_info,
+            plan_conv<ConvForwardJob>,
+            plan_conv<ConvBackwardJob>,
+            plan_conv<ConvUpdateJob>,
+            conv<ConvForwardJob>,
+            conv<ConvBackwardJob>,
+            conv<ConvUpdateJob>};
   }
 };
 

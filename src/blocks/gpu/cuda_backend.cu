@@ -7,6 +7,9 @@ namespace melisma::gpu {
 extern template void run_generic_forward(const ForwardJob&, cuda::Runner&);
 extern template void run_generic_inverse(const InverseJob&, cuda::Runner&);
 extern template void run_generic_window(const WindowJob&, cuda::Runner&);
+extern template void run_conv(const ConvForwardJob&, bool, cuda::Runner&);
+extern template void run_conv(const ConvBackwardJob&, bool, cuda::Runner&);
+extern template void run_conv(const ConvUpdateJob&, bool, cuda::Runner&);
 
 }  // namespace melisma::gpu
 

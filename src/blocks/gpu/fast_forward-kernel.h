@@ -2,7 +2,7 @@
 // kFrames frames at a time and marches along an item; warps do not wait for each other.
 #pragma once
 
-#include "blocks/gpu/fast_load-kernel.h"
+#include "blocks/gpu/fast_real-kernel.h"
 
 namespace melisma::gpu {
 
@@ -15,12 +15,14 @@ struct FastLog {
 struct FastForwardArgs {
   FastSamples samples;
   GridArgs out;
-  std::int64_t items, chunks_of_item;  // a chunk: frames written together, a warp's or a block's
-  MEL_GLOBAL(const float) twiddles;    // step and split twiddles as FastPlan says
+  int frames, chunks_of_item;                 // a chunk: frames written together, a warp's or a block's
+  std::int64_t chunks_of_block, more_blocks;  // the first more_blocks blocks have one more
+  MEL_GLOBAL(const float) twiddles;           // step and split twiddles as FastPlan says
   int output;
   int tables_bytes;
   // Frames that begin at inside_from .. inside_to have all their samples in the signal, and the interior's reciprocals.
   std::int64_t inside_from, inside_to;
+  int first_samples;          // of a warp's first frames, to be prefetched; 0: none
   std::int64_t next_samples;  // from a frame's first sample to the first one of those that the warp's next frame adds
   int bins;                   // of the spectrum
   int row;                    // values of a result's row: bins, or bands
@@ -28,14 +30,15 @@ struct FastForwardArgs {
   int misaligned;             // of out.data: in values, from a multiple of 16 bytes
   int warp_bytes;             // of shared memory, beside the block's tables
   int rows_at;                // bytes from a warp's memory to the rows to be written
+  int packed_at;              // floats from a warp's memory to the packed rows' bins
   float edge;                 // factor on bins 0 and M
   // of power
   int power;
   float half_power;
-  // of bands: FastBank's table, which stands in shared memory at bank_at floats, or, where that is 0, is read as it is
+  // of bands: FastBands' table, which stands in shared memory at bank_at floats, or, where that is 0, is read as it is
   MEL_GLOBAL(const float) bank;
   int bank_at, bank_floats, bank_weights;  // bank_weights: floats from the table to its weights
-  int groups;                              // of bands; 0: no bands asked for
+  int groups;                              // of 32 bands; 0: no bands asked for
   FastLog log;
   // of a logarithm whose range is limited, [chunks][warps of a chunk]: each warp's largest value; null: not asked for
   MEL_GLOBAL(float) maxima;
@@ -72,6 +75,15 @@ struct FastValues<float> {
   }
 };
 
+// A value that is no result: the magnitude.
+struct FastMagnitude {};
+template <>
+struct FastValues<FastMagnitude> {
+  MEL_FN static void put(MEL_SHARED(float) row, int k, Complex<float> x) {
+    row[k] = mel_fast_sqrt(mel_fma(x.re, x.re, x.im * x.im));
+  }
+};
+
 // All bins of the lane's slots.
 template <class Plan, typename Value>
 MEL_FN void put_bins(FastLane lane, MEL_LOCAL FastSlots<Plan>& slots, int bins, float edge, MEL_SHARED(float) row) {
@@ -89,6 +101,41 @@ MEL_FN void put_bins(FastLane lane, MEL_LOCAL FastSlots<Plan>& slots, int bins, 
   }
 }
 
+// The same of a row of the real columns' transform: bins unit + A k and, conjugated, (A - unit) + A k. Lane 0's are
+// those of the packed row, which all lanes then split.
+template <class Plan, typename Value>
+MEL_FN void put_real_bins(MEL_THREAD_ARG t, FastLane lane, MEL_LOCAL Complex<float> (&v)[Plan::C],
+                          MEL_SHARED(const float) tables, int bins, float edge, MEL_SHARED(float) packed,
+                          MEL_SHARED(float) row) {
+  if (lane.active && lane.unit > 0) {
+    MEL_UNROLL
+    for (int k = 0; k < Plan::B; ++k) FastValues<Value>::put(row, lane.unit + Plan::A * k, v[k]);
+    MEL_UNROLL
+    for (int k = Plan::B; k < Plan::C; ++k) {
+      FastValues<Value>::put(row, Plan::A * (Plan::C - k) - lane.unit, conj(v[k]));
+    }
+  }
+  if (lane.active && lane.unit == 0) {
+    MEL_UNROLL
+    for (int k = 0; k < Plan::C; k += 2) {
+      mel_store4(packed + 2 * k, Vec4<float>{v[k].re, v[k].im, v[k + 1].re, v[k + 1].im});
+    }
+    FastValues<Value>::put(row, Plan::M / 2, conj(v[Plan::B]));
+  }
+  t.sync_warp();
+  if (!lane.active) return;
+  MEL_NO_UNROLL
+  for (int k = lane.unit; k < Plan::B; k += Plan::kLanes) {
+    const Vec2<float> a = mel_load2(packed + 2 * k), b = mel_load2(packed + 2 * (k == 0 ? 0 : Plan::C - k)),
+                      w = mel_load2(tables + (Plan::N + Plan::kStepFloats + 2 * k));
+    Complex<float> low{a.x, a.y}, high{b.x, b.y};
+    split_bins(Complex<float>{w.x, w.y}, low, high);
+    const float factor = k == 0 ? 0.5f * edge : 0.5f;
+    FastValues<Value>::put(row, Plan::A / 2 * k, low * factor);
+    if (k > 0 || Plan::M < bins) FastValues<Value>::put(row, Plan::M - Plan::A / 2 * k, high * factor);
+  }
+}
+
 // `count` values to `at` of out; the row stands as far from a multiple of 16 bytes as they will.
 template <typename Value>
 MEL_FN void store_run(MEL_THREAD_ARG t, MEL_GLOBAL(float) out, std::int64_t at, MEL_SHARED(const float) row, int count,
@@ -96,8 +143,10 @@ MEL_FN void store_run(MEL_THREAD_ARG t, MEL_GLOBAL(float) out, std::int64_t at, 
   using Values = FastValues<Value>;
   const int missing = (Values::kAligned - shift) % Values::kAligned;
   const int head = missing < count ? missing : count, body = (count - head) / Values::kAligned * Values::kAligned;
-  if (t.lane() < head) Values::put_out(out, at + t.lane(), row, t.lane());
-  if (t.lane() < count - head - body) Values::put_out(out, at + head + body + t.lane(), row, head + body + t.lane());
+  if (t.lane() < count - body) {  // what stands before and behind
+    const int k = t.lane() < head ? t.lane() : body + t.lane();
+    Values::put_out(out, at + k, row, k);
+  }
   if (body > 0) {
     t.bulk_store(MEL_GLOBAL_CAST(char, out + (at + head) * Values::kFloats),
                  MEL_SHARED_CAST(const char, row + head * Values::kFloats), body * Values::kFloats * 4);
@@ -161,29 +210,10 @@ MEL_FN void store_values(MEL_THREAD_ARG t, MEL_ARGS(FastForwardArgs) args, std::
 
 // --- power and bands -------------------------------------------------------------------------------------------------
 
-// A frame's squares to the power asked for, by its lanes.
+// A frame's squares to a power that is neither 1 nor 2, by its lanes.
 template <class Plan>
 MEL_FN void raise_squares(MEL_ARGS(FastForwardArgs) args, int unit, MEL_SHARED(float) squares) {
-  constexpr int kTogether = 4;
-  if (args.power == kPowerRoot) {
-    MEL_NO_UNROLL
-    for (int k = unit; k < args.bins; k += kTogether * Plan::kLanes) {
-      float roots[kTogether];
-      MEL_UNROLL
-      for (int i = 0; i < kTogether; ++i) {
-        const int at = k + i * Plan::kLanes;
-        roots[i] = squares[at < args.bins ? at : k];
-      }
-      MEL_UNROLL
-      for (int i = 0; i < kTogether; ++i) roots[i] = mel_sqrt(roots[i]);
-      MEL_UNROLL
-      for (int i = 0; i < kTogether; ++i) {
-        const int at = k + i * Plan::kLanes;
-        if (at < args.bins) squares[at] = roots[i];
-      }
-    }
-    return;
-  }
+  MEL_NO_UNROLL
   for (int k = unit; k < args.bins; k += Plan::kLanes) {
     const float square = squares[k];
     if (square != 0.0f) squares[k] = mel_pow(square, args.half_power);
@@ -198,59 +228,86 @@ MEL_FN float fast_logarithm(MEL_ARGS(FastLog) log, float v) {
   return mel_fma(log.post_mul, v, log.post_add);
 }
 
-// The largest of `largest` and the lane's bands. Ints, Floats: pointers to the bank's table, in shared or device
-// memory.
+// Bands by all lanes of the warp, each a band of every frame. Ints, Floats: pointers to the bank's table, in shared or
+// device memory. row_at: each frame's row in `rows`. The largest of `largest` and the lane's bands.
 template <class Plan, typename Ints, typename Floats>
-MEL_FN float sum_bands(MEL_ARGS(FastForwardArgs) args, FastLane lane, Ints ranges, Floats weights,
-                       MEL_SHARED(const float) squares, MEL_SHARED(float) row, float largest) {
-  weights = weights + 4 * lane.unit;
-  for (int band = lane.unit; band < args.groups * Plan::kLanes; band += Plan::kLanes) {
-    const Vec2<std::int32_t> range = mel_load2(ranges + 2 * band);
+MEL_FN float sum_bands(MEL_THREAD_ARG t, MEL_ARGS(FastForwardArgs) args, Ints ranges, Floats weights,
+                       MEL_SHARED(const float) squares, MEL_SHARED(float) rows, MEL_LOCAL int (&row_at)[Plan::kFrames],
+                       float largest) {
+  weights = weights + 4 * t.lane();
+  ranges = ranges + 4 * t.lane();
+  MEL_NO_UNROLL
+  for (int group = 0; group < args.groups; ++group) {
+    const Vec4<std::int32_t> range = mel_load4(ranges);
     MEL_SHARED(const float) value = squares + range.x;
-    float even = 0.0f, odd = 0.0f;
+    float even[Plan::kFrames], odd[Plan::kFrames];
+    MEL_UNROLL
+    for (int j = 0; j < Plan::kFrames; ++j) even[j] = odd[j] = 0.0f;
     MEL_NO_UNROLL
-    for (int i = 0; i < range.y; ++i) {
-      const Vec4<float> w = mel_load4(weights);
-      const Vec2<float> low = mel_load2(value), high = mel_load2(value + 2);
-      even = mel_fma(w.x, low.x, even);
-      odd = mel_fma(w.y, low.y, odd);
-      even = mel_fma(w.z, high.x, even);
-      odd = mel_fma(w.w, high.y, odd);
-      weights = weights + 4 * Plan::kLanes;
-      value = value + 4;
+    for (int i = 0; i < range.y; i += Plan::kFours) {
+      MEL_UNROLL
+      for (int k = 0; k < Plan::kFours; ++k) {
+        const Vec4<float> w = mel_load4(weights + 128 * k);
+        MEL_UNROLL
+        for (int j = 0; j < Plan::kFrames; ++j) {
+          MEL_SHARED(const float) bins = value + (Plan::kSquares * j + 4 * k);
+          const Vec2<float> low = mel_load2(bins), high = mel_load2(bins + 2);
+          even[j] = mel_fma(w.x, low.x, even[j]);
+          odd[j] = mel_fma(w.y, low.y, odd[j]);
+          even[j] = mel_fma(w.z, high.x, even[j]);
+          odd[j] = mel_fma(w.w, high.y, odd[j]);
+        }
+      }
+      weights = weights + 128 * Plan::kFours;
+      value = value + 4 * Plan::kFours;
     }
-    if (band < args.row) {
-      const float sum = even + odd, result = args.log.enabled == 0 ? sum : fast_logarithm(args.log, sum);
-      row[band] = result;
-      if (result > largest) largest = result;
+    if (range.z >= 0) {
+      float sums[Plan::kFrames];
+      MEL_UNROLL
+      for (int j = 0; j < Plan::kFrames; ++j) sums[j] = even[j] + odd[j];
+      if (args.log.enabled != 0) {
+        MEL_UNROLL
+        for (int j = 0; j < Plan::kFrames; ++j) sums[j] = fast_logarithm(args.log, sums[j]);
+      }
+      MEL_UNROLL
+      for (int j = 0; j < Plan::kFrames; ++j) rows[row_at[j] + range.z] = sums[j];
+      if (args.maxima != nullptr) {
+        MEL_UNROLL
+        for (int j = 0; j < Plan::kFrames; ++j) largest = sums[j] > largest ? sums[j] : largest;
+      }
     }
+    ranges = ranges + 128;
   }
   return largest;
 }
 
-// What happens to a warp's squares between transform and store. The largest of `largest` and the lane's bands.
+// What happens to a warp's squares between transform and store; `squares` is this lane's frame's, row_at says where in
+// `rows` its row is. The largest of `largest` and the lane's bands.
 template <class Plan>
 MEL_FN float finish_rows(MEL_THREAD_ARG t, MEL_ARGS(FastForwardArgs) args, FastLane lane,
-                         MEL_SHARED(const float) tables, MEL_SHARED(float) squares, MEL_SHARED(float) row,
-                         float largest) {
-  if (args.power != kPowerSquare) {
+                         MEL_SHARED(const float) tables, MEL_SHARED(float) area, MEL_SHARED(float) squares,
+                         MEL_SHARED(float) rows, int row_at, float largest) {
+  if (args.power == kPowerGeneral) {
     t.sync_warp();
     if (lane.active) raise_squares<Plan>(args, lane.unit, squares);
   }
   if (args.groups == 0) return largest;
-  if (lane.active && lane.unit == 0) {
-    for (int k = args.bins; k < Plan::M + 4; ++k) squares[k] = 0.0f;
-  }
+  static_assert(Plan::kLanes >= 4 * Plan::kFours, "a zero a lane");
+  const int behind = args.bins + lane.unit;
+  if (lane.active && behind < Plan::M + 4 * Plan::kFours) squares[behind] = 0.0f;
   t.sync_warp();
-  if (lane.active) {
-    if (args.bank_at > 0) {
-      MEL_SHARED(const float) bank = tables + args.bank_at;
-      largest = sum_bands<Plan>(args, lane, MEL_SHARED_CAST(const std::int32_t, bank), bank + args.bank_weights,
-                                squares, row, largest);
-    } else {
-      largest = sum_bands<Plan>(args, lane, MEL_GLOBAL_CAST(const std::int32_t, args.bank),
-                                args.bank + args.bank_weights, squares, row, largest);
-    }
+  int places[Plan::kFrames];
+  MEL_UNROLL
+  for (int j = 0; j < Plan::kFrames; ++j) {
+    places[j] = Plan::kFrames == 1 ? row_at : t.shuffle(row_at, first_lane<Plan>(j));
+  }
+  if (args.bank_at > 0) {
+    MEL_SHARED(const float) bank = tables + args.bank_at;
+    largest = sum_bands<Plan>(t, args, MEL_SHARED_CAST(const std::int32_t, bank), bank + args.bank_weights, area, rows,
+                              places, largest);
+  } else {
+    largest = sum_bands<Plan>(t, args, MEL_GLOBAL_CAST(const std::int32_t, args.bank), args.bank + args.bank_weights,
+                              area, rows, places, largest);
   }
   t.sync_warp();  // the squares' memory is free
   return largest;
@@ -275,38 +332,27 @@ struct FastForward {
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kMinBlocks = kMinBlocks_;
 
-  // Frames `frame` and following of the item that begins at item_at, to `row`, this lane's frame's. Its largest band.
-  MEL_FN static float transform(MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane, std::int64_t item_at,
-                                std::int64_t frame, MEL_SHARED(const float) tables, MEL_SHARED(float) area,
-                                MEL_SHARED(float) row) {
-    MEL_SHARED(float) exchange = area + 2 * Plan::kFrame * lane.frame;
-    MEL_ARGS(FramingArgs) framing = args.samples.framing;
-    const std::int64_t left = framing.frames - frame;
-    const int last = left < Plan::kFrames ? static_cast<int>(left) - 1 : Plan::kFrames - 1;
-    const std::int64_t first_start = frame_start(framing, frame), last_start = frame_start(framing, frame + last);
-    // lanes without a frame repeat the last one
-    const std::int64_t start = frame_start(framing, frame + (lane.frame < last ? lane.frame : last));
-    const bool inside = first_start >= args.inside_from && last_start <= args.inside_to;
-    int input = args.samples.input;
-    if (!inside || input == kInputAny) {
-      input = kInputAny;
-      t.bulk_wait();
-      gather<Plan>(t, args.samples, lane, item_at, start, inside, exchange);
-    }
-    MEL_GLOBAL(const char) first = MEL_GLOBAL_CAST(const char, args.samples.x.data);
-    if (input != kInputAny) first += (item_at + start) * args.samples.sample_bytes;
-    const int window_at = inside ? args.samples.inside_window : 0;
+  // Where a warp's frames are.
+  struct Place {
+    MEL_GLOBAL(const char) signal;  // the item's
+    MEL_GLOBAL(const char) first;   // this lane's frame's
+    std::int64_t next;              // where samples begin that the warp's next frames add
+    int input, window_at;
+  };
+
+  // The lane's columns to `exchange`.
+  MEL_FN static void put_columns(ComplexForm, MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane,
+                                 MEL_LOCAL const Place& place, MEL_SHARED(const float) tables,
+                                 MEL_LOCAL HeldWindow<Plan>&, MEL_SHARED(float) exchange) {
     MEL_NO_UNROLL
     for (int i = 0; i < Plan::kColumns; ++i) {
       const int column = lane.unit + i * Plan::kLanes;
       const bool there = Plan::kAllColumns || column < Plan::B;
       const int safe = there ? column : 0;
       Complex<float> v[Plan::A];
-      load_column<Plan>(first, input, args.samples.x.type, exchange, safe, v);
-      if (i == 0) {
-        prefetch_samples(t, args.samples, item_at, last_start + args.next_samples, args.samples.new_samples);
-      }
-      transform_column<Plan>(v, tables, window_at, safe);
+      load_column<Plan>(place.first, place.input, args.samples.x.type, exchange, safe, v);
+      if (i == 0) prefetch_of_item(t, args.samples, place.signal, place.next, args.samples.new_samples);
+      transform_column<Plan>(v, tables, place.window_at, safe);
       if (i == 0) t.bulk_wait();
       if (lane.active && there) {
         MEL_UNROLL
@@ -315,16 +361,126 @@ struct FastForward {
         }
       }
     }
-    t.sync_warp();
+  }
+  MEL_FN static void put_columns(RealForm, MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane,
+                                 MEL_LOCAL const Place& place, MEL_SHARED(const float) tables,
+                                 MEL_LOCAL HeldWindow<Plan>& held, MEL_SHARED(float) exchange) {
+    MEL_NO_UNROLL
+    for (int i = 0; i < Plan::kColumns; ++i) {
+      const int column = lane.unit + i * Plan::kLanes;
+      const bool there = Plan::kAllColumns || column < Plan::kTurns;
+      put_turn(RealTurn<Plan::kSingles>{}, t, args, place, tables, held, there ? column : 0, lane.active && there,
+               i == 0, exchange);
+    }
+  }
+  template <int kSingles>
+  struct RealTurn {};
+  MEL_FN static void put_turn(RealTurn<0>, MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const Place& place,
+                              MEL_SHARED(const float) tables, MEL_LOCAL HeldWindow<Plan>& held, int column, bool store,
+                              bool first, MEL_SHARED(float) exchange) {
+    Complex<float> v[Plan::A];
+    load_column<Plan>(place.first, place.input, args.samples.x.type, exchange, column, v);
+    if (first) prefetch_of_item(t, args.samples, place.signal, place.next, args.samples.new_samples);
+    window_columns<Plan>(v, tables + (place.window_at + 4 * column), held,
+                         place.window_at == args.samples.inside_window);
+    if (first) t.bulk_wait();
+    transform_columns<Plan>(v, tables + Plan::N, column, store, exchange);
+  }
+  MEL_FN static void put_turn(RealTurn<1>, MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const Place& place,
+                              MEL_SHARED(const float) tables, MEL_LOCAL HeldWindow<Plan>& held, int column, bool store,
+                              bool first, MEL_SHARED(float) exchange) {
+    float x[Plan::A];
+    load_single<Plan>(place.first, place.input, args.samples.x.type, exchange, column, x);
+    if (first) prefetch_of_item(t, args.samples, place.signal, place.next, args.samples.new_samples);
+    window_column<Plan>(x, tables + (place.window_at + 4 * column), held,
+                        place.window_at == args.samples.inside_window);
+    if (first) t.bulk_wait();
+    transform_single<Plan>(x, tables + Plan::N, column, store, exchange);
+  }
+
+  // The lane's rows of `exchange` to `bins`.
+  MEL_FN static void put_rows(ComplexForm, MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane,
+                              MEL_SHARED(const float) tables, MEL_SHARED(float), MEL_SHARED(const float) exchange,
+                              MEL_SHARED(float) bins) {
     FastSlots<Plan> slots;
     transform_rows<Plan>(t, lane, exchange, tables, slots);
-    MEL_SHARED(float) bins = args.groups > 0 ? area + Plan::kSquares * lane.frame : row;
-    if (lane.active) put_bins<Plan, Value>(lane, slots, args.bins, args.edge, bins);
-    return kFloats == 1 ? finish_rows<Plan>(t, args, lane, tables, bins, row, args.lowest) : args.lowest;
+    if (!lane.active) return;
+    if (kFloats == 1 && args.power == kPowerRoot) {
+      put_bins<Plan, FastMagnitude>(lane, slots, args.bins, args.edge, bins);
+    } else {
+      put_bins<Plan, Value>(lane, slots, args.bins, args.edge, bins);
+    }
+  }
+  MEL_FN static void put_rows(RealForm, MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane,
+                              MEL_SHARED(const float) tables, MEL_SHARED(float) area, MEL_SHARED(const float) exchange,
+                              MEL_SHARED(float) bins) {
+    MEL_SHARED(float) packed = area + (args.packed_at + Plan::kPackedFloats * lane.frame);
+    Complex<float> v[Plan::C];
+    transform_row<Plan>(t, lane, exchange, v);
+    if (kFloats == 1 && args.power == kPowerRoot) {
+      put_real_bins<Plan, FastMagnitude>(t, lane, v, tables, args.bins, args.edge, packed, bins);
+    } else {
+      put_real_bins<Plan, Value>(t, lane, v, tables, args.bins, args.edge, packed, bins);
+    }
+  }
+
+  // `count` frames from `frame` on of the item that begins at `signal`, item_at values from the first one, to `rows`,
+  // this lane's frame's to row_at. Its largest band.
+  MEL_FN static float transform(MEL_THREAD_ARG t, MEL_ARGS(Args) args, FastLane lane, MEL_GLOBAL(const char) signal,
+                                std::int64_t item_at, int frame, int count, MEL_SHARED(const float) tables,
+                                MEL_LOCAL HeldWindow<Plan>& held, MEL_SHARED(float) area, MEL_SHARED(float) rows,
+                                int row_at) {
+    MEL_SHARED(float) exchange = area + 2 * Plan::kFrame * lane.frame;
+    MEL_ARGS(FramingArgs) framing = args.samples.framing;
+    const std::int64_t first_start = frame_start(framing, frame);
+    std::int64_t start = first_start + lane.frame * framing.hop;
+    std::int64_t last_start = first_start + (Plan::kFrames - 1) * framing.hop;
+    if (Plan::kFrames > 1 && (count < Plan::kFrames || framing.hop_mantissa != 0)) {
+      const int last = mel_min(count, int(Plan::kFrames)) - 1;  // lanes without a frame repeat the last one
+      start = frame_start(framing, frame + mel_min(lane.frame, last));
+      last_start = frame_start(framing, frame + last);
+    }
+    const bool inside = first_start >= args.inside_from && last_start <= args.inside_to;
+    Place place;
+    place.input = args.samples.input;
+    place.signal = signal;
+    place.first = signal;
+    place.next = last_start + args.next_samples;
+    place.window_at = inside ? args.samples.inside_window : 0;
+    if (!inside || place.input == kInputAny) {
+      place.input = kInputAny;
+      t.bulk_wait();
+      gather<Plan>(t, args.samples, lane, item_at, start, inside, exchange);
+    } else {
+      place.first += start * args.samples.sample_bytes;
+    }
+    put_columns(typename Plan::Form{}, t, args, lane, place, tables, held, exchange);
+    t.sync_warp();
+    MEL_SHARED(float) bins = args.groups > 0 ? area + Plan::kSquares * lane.frame : rows + row_at * kFloats;
+    put_rows(typename Plan::Form{}, t, args, lane, tables, area, exchange, bins);
+    if (kFloats == 2) return args.lowest;
+    return finish_rows<Plan>(t, args, lane, tables, area, bins, rows, row_at, args.lowest);
   }
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char) shared) {
     MEL_SHARED(float) tables = MEL_SHARED_CAST(float, shared);
+    MEL_GLOBAL(const char) data = MEL_GLOBAL_CAST(const char, args.samples.x.data);
+    // A block's warps take chunks that follow each other, so that most of their samples are the same, or one together.
+    const bool together = args.output == kOutputValues;
+    const int warp = together ? t.warp() : 0, warps = together ? kWarps : 1, of_chunk = warps * Plan::kFrames;
+    const int step = together ? 1 : kWarps;
+    const std::int64_t chunk =
+        t.block() * args.chunks_of_block + mel_min(t.block(), args.more_blocks) + (together ? 0 : t.warp());
+    int left = static_cast<int>(args.chunks_of_block) + (t.block() < args.more_blocks ? 1 : 0) -
+               (together ? 0 : t.warp());  // of the block's chunks, from this warp's on
+    std::int64_t item = 0;
+    if (chunk >= args.chunks_of_item) item = chunk / args.chunks_of_item;
+    int of_item = static_cast<int>(chunk - item * args.chunks_of_item);
+    if (left > 0) {
+      prefetch_of_item(t, args.samples, data + item_offset(args.samples.x.items, item) * args.samples.sample_bytes,
+                       frame_start(args.samples.framing, of_item * of_chunk + warp * Plan::kFrames),
+                       args.first_samples);
+    }
     load_tables<Plan, kThreads>(t, args.samples, args.twiddles, tables);
     if (kFloats == 1 && args.bank_at > 0) {
       for (int i = 4 * t.thread(); i < args.bank_floats; i += 4 * kThreads) {
@@ -333,33 +489,31 @@ struct FastForward {
     }
     t.sync();
     const FastLane lane = fast_lane<Plan>(t);
+    HeldWindow<Plan> held;
+    if (Plan::kHeld > 0) hold_window<Plan>(tables, args.samples.inside_window, lane, held);
     MEL_SHARED(char) memory = shared + (args.tables_bytes + t.warp() * args.warp_bytes);
     MEL_SHARED(float) area = MEL_SHARED_CAST(float, memory);
     MEL_SHARED(float) rows = MEL_SHARED_CAST(float, memory + args.rows_at);
-    // A block's warps take chunks that follow each other, so that most of their samples are the same, or one together.
-    const bool together = args.output == kOutputValues;
-    const int warp = together ? t.warp() : 0, warps = together ? kWarps : 1, of_chunk = warps * Plan::kFrames;
-    const std::int64_t chunks = args.items * args.chunks_of_item, last = chunks * (t.block() + 1) / t.blocks();
-    std::int64_t chunk = chunks * t.block() / t.blocks() + (together ? 0 : t.warp());
-    std::int64_t item = chunk / args.chunks_of_item, of_item = chunk - item * args.chunks_of_item;
     std::int64_t item_at = 0, out_at = 0;
+    MEL_GLOBAL(const char) signal = data;
     bool entered = true;
-    for (; chunk < last; chunk += together ? 1 : kWarps) {
+    for (; left > 0; left -= step) {
       if (entered) {
         item_at = item_offset(args.samples.x.items, item);
         out_at = item_offset(args.out.items, item);
+        signal = data + item_at * args.samples.sample_bytes;
       }
-      const std::int64_t first = of_item * of_chunk, left = args.samples.framing.frames - first;
-      const int count = left < of_chunk ? static_cast<int>(left) : of_chunk;
+      const int first = of_item * of_chunk, count = mel_min(args.frames - first, of_chunk);
       float largest = args.lowest;
       if (warp * Plan::kFrames < count) {
         int at = lane.frame * args.row_pitch;
         if (args.output == kOutputOneRun) {
-          at += row_shift<Value>(args, out_at + first * args.row);
+          at += row_shift<Value>(args, out_at + static_cast<std::int64_t>(first) * args.row);
         } else {
           at += row_shift<Value>(args, out_at + (first + lane.frame) * args.out.frame_stride);
         }
-        largest = transform(t, args, lane, item_at, first + warp * Plan::kFrames, tables, area, rows + at * kFloats);
+        largest = transform(t, args, lane, signal, item_at, first + warp * Plan::kFrames, count - warp * Plan::kFrames,
+                            tables, held, area, rows, at);
       }
       if (together) {
         store_values<Value, Plan::kFrames>(t, args, out_at, first, count,
@@ -369,9 +523,9 @@ struct FastForward {
       }
       if (kFloats == 1 && args.maxima != nullptr) {
         largest = warp_maximum(t, largest);
-        if (t.lane() == 0) args.maxima[chunk * warps + warp] = largest;
+        if (t.lane() == 0) args.maxima[(item * args.chunks_of_item + of_item) * warps + warp] = largest;
       }
-      of_item += together ? 1 : kWarps;
+      of_item += step;
       entered = false;
       while (of_item >= args.chunks_of_item) {
         of_item -= args.chunks_of_item;

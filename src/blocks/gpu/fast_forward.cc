@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "blocks/gpu/fast_forward_bank.h"
 #include "blocks/gpu/fast_plan-kernel.h"
 
 namespace melisma::gpu {
@@ -10,33 +9,54 @@ namespace {
 
 struct Line {
   int a, b;
-  bool by_rows;
+  FastForm form;
   int warps, blocks;
-  std::int64_t frames, lanes, values, squares, exchange, table_bytes;  // of FastPlan
+  std::int64_t frames, values, squares, exchange, packed, fours, table_bytes;  // of the plan
 };
+template <class Plan>
+constexpr Line line_of(FastForm form, int warps, int blocks) {
+  return {Plan::A,
+          Plan::B,
+          form,
+          warps,
+          blocks,
+          Plan::kFrames,
+          Plan::M,
+          Plan::kSquares,
+          Plan::kExchange,
+          Plan::kPackedFloats,
+          Plan::kFours,
+          4 * std::int64_t{Plan::kTableFloats}};
+}
 constexpr Line kLines[] = {
-#define MELISMA_FAST_LINE(index, a, b, by_rows, warps, blocks) \
-  {a,                                                          \
-   b,                                                          \
-   by_rows,                                                    \
-   warps,                                                      \
-   blocks,                                                     \
-   FastPlan<a, b, by_rows>::kFrames,                           \
-   FastPlan<a, b, by_rows>::kLanes,                            \
-   FastPlan<a, b, by_rows>::M,                                 \
-   FastPlan<a, b, by_rows>::kSquares,                          \
-   FastPlan<a, b, by_rows>::kExchange,                         \
-   4 * FastPlan<a, b, by_rows>::kTableFloats},
+#define MELISMA_FAST_LINE(index, a, b, form, warps, blocks) \
+  line_of<FastVariant<index>::Plan>(FastForm::form, warps, blocks),
     MELISMA_FAST_FORWARD_VARIANTS(MELISMA_FAST_LINE)
 #undef MELISMA_FAST_LINE
 };
 static_assert(sizeof(kLines) / sizeof(kLines[0]) == kFastForwardVariants);
+
+constexpr std::int64_t kMostFastFrames = std::int64_t{1} << 30;  // of an item, counted in 32 bits
 
 std::int64_t rounded_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
 }  // namespace
+
+FastBands fast_bands_of(const Bank& bank, std::int64_t together) {
+  struct Last {
+    FilterBank::Fingerprint fingerprint;
+    FastBands shape;
+  };
+  thread_local Last last[2];  // a call asks for the same bank's again and again
+  Last& mine = last[together % 2];
+  const FilterBank::Fingerprint& asked = bank.fingerprint;
+  if (mine.shape.groups == 0 || mine.fingerprint.first != asked.first || mine.fingerprint.second != asked.second) {
+    mine = {asked, fast_bands_shape(*bank.host, together)};
+  }
+  return mine.shape;
+}
 
 FastLayout fast_layout(const ForwardJob& job, int index) {
   const Line& line = kLines[index];
@@ -62,32 +82,42 @@ FastLayout fast_layout(const ForwardJob& job, int index) {
   layout.row_pitch = static_cast<int>(pitch);
   layout.tables_bytes =
       static_cast<int>(rounded_up(line.table_bytes + (job.envelope.enabled ? 8 * line.values : 0), 16));
+  layout.rows_at = static_cast<int>(squares);
+  const std::int64_t rows = layout.rows_at + value * (pitch * line.frames + aligned - 1);
+  const std::int64_t packed_at = rounded_up(std::max(exchange, rows), 16), packed = 4 * line.packed * line.frames;
+  layout.packed_at = static_cast<int>(packed_at / 4);
+  layout.warp_bytes =
+      static_cast<int>(rounded_up((packed > 0 ? packed_at : std::max(exchange, rows)) + packed - past, 128) + past);
   if (bands && job.power.bank.host != nullptr) {
-    const std::int64_t bytes = fast_bank_shape(*job.power.bank.host, static_cast<int>(line.lanes)).bytes();
-    if (bytes <= kSharedBankBytes) {
+    const std::int64_t bytes = fast_bands_of(job.power.bank, line.fours).bytes();
+    const std::int64_t all = layout.tables_bytes + bytes + std::int64_t{line.warps} * layout.warp_bytes;
+    if (bytes <= kSharedBankBytes && all <= kFastForwardShared) {
       layout.bank_at = layout.tables_bytes;
       layout.tables_bytes += static_cast<int>(bytes);
     }
   }
-  layout.rows_at = static_cast<int>(squares);
-  const std::int64_t rows = layout.rows_at + value * (pitch * line.frames + aligned - 1);
-  layout.warp_bytes = static_cast<int>(rounded_up(std::max(exchange, rows) - past, 128) + past);
   layout.block_bytes = layout.tables_bytes + static_cast<std::int64_t>(line.warps) * layout.warp_bytes;
   return layout;
 }
 
 std::vector<int> fast_forward_indices(const ForwardJob& job, std::int64_t shared_limit) {
-  std::vector<int> result;
-  bool wide = false;  // whether the first one writes enough frames together
+  struct Ranked {
+    int rank, index;
+  };
+  std::vector<Ranked> found;
   for (int i = 0; i < kFastForwardVariants; ++i) {
     const Line& line = kLines[i];
     if (2 * line.values != job.framing.n_fft) continue;
     const FastLayout layout = fast_layout(job, i);
     if (layout.block_bytes > shared_limit) continue;
-    const bool first = layout.output == kOutputValues && !wide && line.frames * line.warps >= kFramesTogether;
-    result.insert(first ? result.begin() : result.end(), i);
-    wide = wide || first;
+    // First those that write enough frames together, and of these, for bands, those that leave most time for them.
+    const bool narrow = layout.output == kOutputValues && line.frames * line.warps < kFramesTogether;
+    const bool for_bands = job.epilogue == Epilogue::kBands && line.form == FastForm::kSingle;
+    found.push_back({2 * narrow + (for_bands ? 0 : 1), i});
   }
+  std::stable_sort(found.begin(), found.end(), [](Ranked a, Ranked b) { return a.rank < b.rank; });
+  std::vector<int> result;
+  for (const Ranked& line : found) result.push_back(line.index);
   return result;
 }
 
@@ -96,7 +126,10 @@ std::string fast_forward_variant_name(int index) {
   std::string name = "warp-fft " + std::to_string(line.a) + "x" + std::to_string(line.b) + ", " +
                      std::to_string(line.frames) + (line.frames == 1 ? " frame a warp, " : " frames a warp, ") +
                      std::to_string(line.blocks) + " blocks of " + std::to_string(line.warps) + " warps";
-  if (line.by_rows) name += ", a row a lane";
+  if (line.form == FastForm::kRows) name += ", a row a lane";
+  if (line.form == FastForm::kReal || line.form == FastForm::kRealHeld) name += ", real columns";
+  if (line.form == FastForm::kSingle) name += ", a real column a lane";
+  if (line.form == FastForm::kRealHeld) name += ", window held";
   return name;
 }
 
@@ -110,6 +143,7 @@ std::string fast_forward_refuses(const ForwardJob& job, std::int64_t shared_limi
   if (job.float64) return "computed in float64";
   if (job.complex_input) return "complex input";
   if (job.framing.length == 0) return "signal without samples";
+  if (job.framing.frames > kMostFastFrames) return std::to_string(job.framing.frames) + " frames";
   if (job.epilogue == Epilogue::kSpectrum) {
     if (job.real_bins == RealBins::kBoth) return "two-sided result";
     if (job.out.dtype != DType::kComplex64) return std::string("result of ") + dtype_name(job.out.dtype);
@@ -118,9 +152,6 @@ std::string fast_forward_refuses(const ForwardJob& job, std::int64_t shared_limi
   }
   const std::int64_t half = job.framing.n_fft / 2;
   if (job.bins != half && job.bins != half + 1) return std::to_string(job.bins) + " bins";
-  if (job.epilogue == Epilogue::kBands) {
-    if (job.power.bank.host == nullptr) return "filter bank not known on the host";
-  }
   for (const Line& line : kLines) {
     if (2 * line.values != job.framing.n_fft) continue;
     return fast_forward_indices(job, shared_limit).empty() ? "too little shared memory" : "";

@@ -4,19 +4,42 @@
 #include <string>
 #include <vector>
 
+#include "blocks/gpu/fast_bands.h"
 #include "blocks/gpu/fast_forward_tuning.h"
+#include "blocks/gpu/fast_plan-kernel.h"
 #include "blocks/gpu/job.h"
 
 namespace melisma::gpu {
 
+// Forms of a plan, as fast_forward_tuning.h's table has them.
+enum class FastForm {
+  kPairs,     // FastPlan, pairs
+  kRows,      // FastPlan, rows
+  kReal,      // FastRealPlan, two columns side by side
+  kRealHeld,  // ... their window in registers
+  kSingle,    // FastRealPlan, one column
+};
+template <int kA, int kB, FastForm kForm>
+struct FastPlanOf {
+  using Plan = FastRealPlan<kA, kB, kForm == FastForm::kSingle, kForm == FastForm::kRealHeld>;
+};
+template <int kA, int kB>
+struct FastPlanOf<kA, kB, FastForm::kPairs> {
+  using Plan = FastPlan<kA, kB, false>;
+};
+template <int kA, int kB>
+struct FastPlanOf<kA, kB, FastForm::kRows> {
+  using Plan = FastPlan<kA, kB, true>;
+};
+
 // One line of fast_forward_tuning.h's table.
 template <int kIndex_>
 struct FastVariant;
-#define MELISMA_FAST_VARIANT(index, a, b, by_rows, warps, blocks)             \
-  template <>                                                                 \
-  struct FastVariant<index> {                                                 \
-    static constexpr int kA = a, kB = b, kWarps = warps, kMinBlocks = blocks; \
-    static constexpr bool kByRows = by_rows;                                  \
+#define MELISMA_FAST_VARIANT(index, a, b, form, warps, blocks)    \
+  template <>                                                     \
+  struct FastVariant<index> {                                     \
+    using Plan = typename FastPlanOf<a, b, FastForm::form>::Plan; \
+    static constexpr int kWarps = warps, kMinBlocks = blocks;     \
   };
 MELISMA_FAST_FORWARD_VARIANTS(MELISMA_FAST_VARIANT)
 #undef MELISMA_FAST_VARIANT
@@ -28,10 +51,13 @@ inline constexpr std::int64_t kFastForwardShared = std::int64_t{227} << 10;
 struct FastLayout {
   int output = 0, row_pitch = 0;
   int tables_bytes = 0, rows_at = 0, warp_bytes = 0;
-  int bank_at = 0;  // bytes from the tables to the bank; 0: it is not in shared memory
+  int packed_at = 0;  // floats
+  int bank_at = 0;    // bytes from the tables to the bank; 0: it is not in shared memory
   std::int64_t block_bytes = 0;
 };
 FastLayout fast_layout(const ForwardJob& job, int index);
+// The shape of a bank's table, of a bank that the host knows.
+FastBands fast_bands_of(const Bank& bank, std::int64_t together);
 
 // Of the table's lines those that can take the job, the default first.
 std::vector<int> fast_forward_indices(const ForwardJob& job, std::int64_t shared_limit = kFastForwardShared);

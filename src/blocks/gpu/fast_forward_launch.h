@@ -6,11 +6,13 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
 
 #include "blocks/fft/plan.h"
 #include "blocks/gpu/fast_forward-kernel.h"
 #include "blocks/gpu/fast_forward.h"
-#include "blocks/gpu/fast_forward_bank.h"
+#include "blocks/gpu/fast_bands-kernel.h"
+#include "blocks/gpu/fast_bands.h"
 #include "blocks/gpu/forward_args.h"
 #include "blocks/gpu/framing_args.h"
 #include "blocks/gpu/limit_range.h"
@@ -28,7 +30,7 @@ inline void put_twiddle(float* at, std::int64_t numerator, std::int64_t denomina
 
 // Step and split twiddles in the order that FastPlan says.
 template <class Plan>
-void fill_twiddles(float* table) {
+void fill_twiddles(ComplexForm, float* table) {
   constexpr int A = Plan::A, B = Plan::B, M = Plan::M;
   for (int k = 0; k < A; ++k) {
     for (int column = 0; column < B; ++column) {
@@ -43,6 +45,24 @@ void fill_twiddles(float* table) {
       put_twiddle(split + 4 * (s / 2 * Plan::kLanes + unit) + 2 * (s % 2), bin, 2 * M);
     }
   }
+}
+template <class Plan>
+void fill_twiddles(RealForm, float* table) {
+  constexpr int A = Plan::A, B = Plan::B, C = Plan::C;
+  for (int k = 0; k < A / 2; ++k) {
+    for (int column = 0; column < C; ++column) {
+      const int at =
+          Plan::kSingles ? 4 * (k / 2 * C + column) + 2 * (k % 2) : 4 * (k * B + column / 2) + 2 * (column % 2);
+      put_twiddle(table + at, static_cast<std::int64_t>(k) * column, Plan::N);
+    }
+  }
+  float* const split = table + Plan::kStepFloats;
+  std::fill_n(split, static_cast<std::size_t>(Plan::kSplitFloats), 0.0f);
+  for (int k = 0; k < B; ++k) put_twiddle(split + 2 * k, k, 2 * C);
+}
+template <class Plan>
+void fill_twiddles(float* table) {
+  fill_twiddles<Plan>(typename Plan::Form{}, table);
 }
 
 inline bool even_strides(const Axes& axes) {
@@ -120,7 +140,7 @@ FastSamples samples_args(const ForwardJob& job, Runner& runner) {
   samples.input = input_of(job);
   samples.sample_bytes = job.x.dtype == DType::kFloat32 ? 4 : 2;
   samples.line_samples = 128 / samples.sample_bytes;
-  samples.window = fast_window(job, 0.5, runner);
+  samples.window = fast_window(job, std::is_same_v<typename Plan::Form, RealForm> ? 1.0 : 0.5, runner);
   samples.reciprocals = make_reciprocals<float>(job.envelope, job.envelope_window, framing, runner);
   samples.inside_window = job.envelope.enabled ? Plan::kTableFloats : 0;
   if (job.x.stride == 1) {
@@ -132,11 +152,26 @@ FastSamples samples_args(const ForwardJob& job, Runner& runner) {
 
 template <class Plan, class Runner>
 void set_bank(const ForwardJob& job, const FastLayout& layout, Runner& runner, FastForwardArgs& args) {
+  constexpr int kSquares = Plan::M + 4 * Plan::kFours;  // of a frame, zeros included
+  if (job.power.bank.host == nullptr) {
+    BuildBands::Args build{bank_args<float>(job.power.bank, runner), kSquares, Plan::kFours, 0, nullptr};
+    build.groups = (build.bank.bands + kBandsOfGroup - 1) / kBandsOfGroup;
+    const std::int64_t weights = std::int64_t{build.groups} * kBandsOfGroup * 4;  // floats from the table to them
+    build.table = static_cast<float*>(runner.workspace(
+        static_cast<std::size_t>(weights + std::int64_t{build.groups} * kBandsOfGroup * (kSquares + 4)) *
+        sizeof(float)));
+    runner.template launch<BuildBands>(build.groups, BuildBands::kSharedBytes, build);
+    args.bank = build.table;
+    args.bank_weights = static_cast<int>(weights);
+    args.groups = build.groups;
+    return;
+  }
   const FilterBank& bank = *job.power.bank.host;
-  const FastBank shape = fast_bank_shape(bank, Plan::kLanes);
-  args.bank = static_cast<const float*>(runner.table(
-      bank_key("fast forward bank", job.power.bank, Plan::kLanes + (std::int64_t{Plan::M} << 8)),
-      static_cast<std::size_t>(shape.bytes()), [&](void* to) { fill_fast_bank(bank, shape, Plan::M + 4, to); }));
+  const FastBands shape = fast_bands_of(job.power.bank, Plan::kFours);
+  args.bank = static_cast<const float*>(
+      runner.table(bank_key("fast forward bands", job.power.bank, 2 * std::int64_t{Plan::M} + Plan::kFours - 1),
+                   static_cast<std::size_t>(shape.bytes()),
+                   [&](void* to) { fill_fast_bands(bank, shape, Plan::kFours, kSquares, to); }));
   args.bank_at = layout.bank_at / 4;
   args.bank_floats = static_cast<int>(shape.bytes() / 4);
   args.bank_weights = static_cast<int>(shape.weights_at);
@@ -167,22 +202,24 @@ void launch(const ForwardJob& job, int index, Runner& runner) {
   FastForwardArgs args{};
   args.samples = samples_args<Plan>(job, runner);
   args.out = grid_args(job.out);
-  args.items = job.items;
+  args.frames = static_cast<int>(job.framing.frames);
   args.bins = static_cast<int>(job.bins);
   args.row = static_cast<int>(bands ? job.power.bank.bands : job.bins);
   const FastLayout layout = fast_layout(job, index);
   args.output = layout.output;
   args.row_pitch = layout.row_pitch;
   args.rows_at = layout.rows_at;
+  args.packed_at = layout.packed_at;
   args.warp_bytes = layout.warp_bytes;
   args.tables_bytes = layout.tables_bytes;
   const std::uintptr_t value = spectrum ? 8 : 4;
   args.misaligned = static_cast<int>(reinterpret_cast<std::uintptr_t>(job.out.data) / value % (16 / value));
   args.edge = spectrum && job.real_bins == RealBins::kAdjoint ? 0.5f : 1.0f;
-  args.twiddles =
-      static_cast<const float*>(runner.table(TableKey{"fast forward twiddles", Plan::A, Plan::B * 2 + Plan::kRows},
-                                             (Plan::kStepFloats + Plan::kSplitFloats) * sizeof(float),
-                                             [](void* to) { fill_twiddles<Plan>(static_cast<float*>(to)); }));
+  args.twiddles = static_cast<const float*>(
+      runner.table(TableKey{Plan::kFormNumber < 2 ? "fast forward twiddles" : "fast forward real twiddles", Plan::A,
+                            Plan::B * 2 + Plan::kFormNumber % 2},
+                   (Plan::kStepFloats + Plan::kSplitFloats) * sizeof(float),
+                   [](void* to) { fill_twiddles<Plan>(static_cast<float*>(to)); }));
   args.inside_to = job.framing.length - Plan::N;
   if (job.envelope.enabled) {
     const Reciprocals<float>& reciprocals = args.samples.reciprocals;
@@ -199,7 +236,12 @@ void launch(const ForwardJob& job, int index, Runner& runner) {
   }
   const bool together = layout.output == kOutputValues;
   const std::int64_t chunk_warps = together ? kWarps : 1, of_chunk = chunk_warps * Plan::kFrames;
-  args.chunks_of_item = (job.framing.frames + of_chunk - 1) / of_chunk;
+  args.chunks_of_item = static_cast<int>((job.framing.frames + of_chunk - 1) / of_chunk);
+  const std::int64_t chunks = args.chunks_of_item * job.items;
+  if (args.samples.new_samples > 0) {
+    const std::int64_t step = std::min<std::int64_t>(frame_step(job.framing), 2 * Plan::N);
+    args.first_samples = static_cast<int>(step * (Plan::kFrames - 1) + Plan::N);
+  }
   args.next_samples = frame_step(job.framing) * kWarps * Plan::kFrames + Plan::N - args.samples.new_samples;
   args.lowest = -std::numeric_limits<float>::infinity();
   const std::int64_t warps_of_item = args.chunks_of_item * chunk_warps;
@@ -207,9 +249,11 @@ void launch(const ForwardJob& job, int index, Runner& runner) {
     args.maxima =
         static_cast<float*>(runner.workspace(static_cast<std::size_t>(job.items * warps_of_item) * sizeof(float)));
   }
-  const std::int64_t blocks = std::min<std::int64_t>(runner.template resident_blocks<Kernel>(layout.block_bytes),
-                                                     args.chunks_of_item * job.items);
-  runner.template launch<Kernel>(std::max<std::int64_t>(blocks, 1), layout.block_bytes, args);
+  const std::int64_t blocks =
+      std::clamp<std::int64_t>(chunks, 1, runner.template resident_blocks<Kernel>(layout.block_bytes));
+  args.chunks_of_block = chunks / blocks;
+  args.more_blocks = chunks % blocks;
+  runner.template launch<Kernel>(blocks, layout.block_bytes, args);
   if (limits_range(job)) limit_range<float>(job, args.maxima, warps_of_item, runner);
 }
 
@@ -218,7 +262,7 @@ void launch(const ForwardJob& job, int index, Runner& runner) {
 template <int kIndex, class Runner>
 void launch_fast_forward(const ForwardJob& job, Runner& runner) {
   using V = FastVariant<kIndex>;
-  using Plan = FastPlan<V::kA, V::kB, V::kByRows>;
+  using Plan = typename V::Plan;
   if (job.epilogue == Epilogue::kSpectrum) {
     fast_forward::launch<FastForward<Plan, Complex<float>, V::kWarps, V::kMinBlocks>>(job, kIndex, runner);
   } else {

@@ -76,6 +76,13 @@ std::size_t variants_of(std::int64_t n) {
   return fast_forward_variants(job).size();
 }
 
+void expect_stft_of_every_variant(StftCase c) {
+  for (std::size_t i = 0; i < variants_of(c.params.frames.n_fft); ++i) {
+    c.forced = static_cast<int>(i);
+    expect_stft(c);
+  }
+}
+
 TEST(FastForward, EveryVariant) {
   for (const std::int64_t n : sizes()) {
     for (std::size_t i = 0; i < variants_of(n); ++i) {
@@ -97,16 +104,16 @@ TEST(FastForward, EveryVariantBinsApart) {
 }
 
 TEST(FastForward, HopsAndAlignments) {
-  for (const std::int64_t n : {128, 400, 1000, 1024}) {
+  for (const std::int64_t n : {128, 400, 512, 1000, 1024, 2048}) {
     for (const std::int64_t hop : {n / 5 + 1, n / 5 + 2, n + 3}) {
       for (const std::int64_t odd : {0, 1}) {
         StftCase c = stft_case(n, hop);
         c.length += odd;
         c.x_placement.gap = 1;
         c.out_placement.gap = odd;  // rows that do not follow each other, or do
-        expect_stft(c);
+        expect_stft_of_every_variant(c);
         c.params.nyquist = false;
-        expect_stft(c);
+        expect_stft_of_every_variant(c);
       }
     }
   }
@@ -119,7 +126,7 @@ TEST(FastForward, EveryPadding) {
       c.params.frames.pad_mode = mode;
       c.params.frames.pad = 3;
       c.length = length;
-      expect_stft(c);
+      expect_stft_of_every_variant(c);
     }
   }
 }
@@ -129,18 +136,18 @@ TEST(FastForward, Framings) {
   c.params.frames.pad_mode = PadMode::kConstant;
   c.params.frames.tail = FrameTail::kCovers;
   c.length = 501;
-  expect_stft(c);
+  expect_stft_of_every_variant(c);
   for (const double hop : {7.3, 147.5}) {
     c.params.frames.fractional_hop = hop;
     c.length = 1301;
-    expect_stft(c);
+    expect_stft_of_every_variant(c);
   }
   StftCase apart = stft_case(400, 500);
   apart.params.frames.win_length = 121;
   apart.params.frames.center = false;
   apart.params.normalized = true;
   apart.params.frames.input_scale = 0.3;
-  expect_stft(apart);
+  expect_stft_of_every_variant(apart);
 }
 
 TEST(FastForward, StridesAndDtypes) {
@@ -150,10 +157,10 @@ TEST(FastForward, StridesAndDtypes) {
         StftCase c = stft_case(n, n / 4, layout);
         c.dtype = dtype;
         c.params.frames.input_scale = dtype == DType::kInt16 ? 1.0 / 32768.0 : 1.0;
-        expect_stft(c);
+        expect_stft_of_every_variant(c);
         c.x_placement = {{1, 0}, 2, 5, {1}};
         c.out_placement = {{0, 2, 1}, 3, 1, {0, 2}};
-        expect_stft(c);
+        expect_stft_of_every_variant(c);
       }
     }
   }
@@ -167,7 +174,7 @@ TEST(FastForward, FewFrames) {
         StftCase c = stft_case(n, n, layout);
         c.params.frames.center = false;
         c.length = n * frames;
-        expect_stft(c);
+        expect_stft_of_every_variant(c);
       }
     }
   }
@@ -186,30 +193,34 @@ TEST(FastForward, LittleSharedMemory) {
   EXPECT_EQ(fast_forward_refuses(job, 32 << 10), "too little shared memory");
 }
 
+void expect_same_bits(std::int64_t n, Layout layout, int variant) {
+  StftParams params;
+  params.frames.n_fft = n;
+  params.frames.hop_length = n / 4 + 2;
+  params.layout = layout;
+  const Array x = Array(DType::kFloat32, {5, 4 * n}).randomize(11);
+  const Shape shape = stft_shape(x, params);
+  const Array first(DType::kComplex64, shape);
+  emulator::Runner plain;
+  run_fast_forward(testing::stft_job(x, nullptr, params, first), plain, variant);
+  for (const emulator::Options& options : emulator::every_order()) {
+    emulator::Runner runner(options);
+    const Array again(DType::kComplex64, shape);
+    run_fast_forward(testing::stft_job(x, nullptr, params, again), runner, variant);
+    EXPECT_TRUE(testing::same_bits(first, again)) << n << ", variant " << variant;
+  }
+  const Array alone(DType::kComplex64, Shape{shape[1], shape[2]});
+  run_fast_forward(testing::stft_job(testing::item_view(x, 3), nullptr, params, alone), plain, variant);
+  for (std::int64_t i = 0; i < alone.numel(); ++i) {
+    ASSERT_EQ(alone.bytes_of(i), first.bytes_of(3 * alone.numel() + i)) << n << ", variant " << variant;
+  }
+}
+
 // Bits may depend neither on the order of threads nor on items and frames beside.
 TEST(FastForward, SameBitsInEveryOrderAndBatch) {
-  for (const std::int64_t n : {400, 512, 2048}) {
+  for (const std::int64_t n : {400, 512, 1000, 1024, 2048}) {
     for (const Layout layout : {Layout::kFrequencyMajor, Layout::kFrameMajor}) {
-      StftParams params;
-      params.frames.n_fft = n;
-      params.frames.hop_length = n / 4 + 2;
-      params.layout = layout;
-      const Array x = Array(DType::kFloat32, {5, 4 * n}).randomize(11);
-      const Shape shape = stft_shape(x, params);
-      const Array first(DType::kComplex64, shape);
-      emulator::Runner plain;
-      run_fast_forward(testing::stft_job(x, nullptr, params, first), plain);
-      for (const emulator::Options& options : emulator::every_order()) {
-        emulator::Runner runner(options);
-        const Array again(DType::kComplex64, shape);
-        run_fast_forward(testing::stft_job(x, nullptr, params, again), runner);
-        EXPECT_TRUE(testing::same_bits(first, again)) << n;
-      }
-      const Array alone(DType::kComplex64, Shape{shape[1], shape[2]});
-      run_fast_forward(testing::stft_job(testing::item_view(x, 3), nullptr, params, alone), plain);
-      for (std::int64_t i = 0; i < alone.numel(); ++i) {
-        ASSERT_EQ(alone.bytes_of(i), first.bytes_of(3 * alone.numel() + i));
-      }
+      for (std::size_t i = 0; i < variants_of(n); ++i) expect_same_bits(n, layout, static_cast<int>(i));
     }
   }
 }
@@ -236,22 +247,26 @@ TEST(FastForward, Powers) {
         const Array x = Array(DType::kFloat32, {2, 5 * n + 3}).randomize(13);
         const Array window = hann(n);
         const Shape shape = spectrogram_shape(x, params);
-        const Array reference(DType::kFloat64, shape), out(DType::kFloat32, shape);
+        const Array reference(DType::kFloat64, shape);
         spectrogram_reference(x, &window.tensor(), params, reference);
-        emulator::Runner runner;
-        const ForwardJob job = testing::spectrogram_job(x, &window.tensor(), params, out);
-        ASSERT_EQ(fast_forward_refuses(job), "");
-        run_fast_forward(job, runner);
-        const std::string what = "n_fft " + std::to_string(n) + ", power " + std::to_string(power);
-        out.expect_written_exactly(what);
-        EXPECT_LT(testing::relative_error(out, reference), 2e-5) << what;
+        for (std::size_t i = 0; i < variants_of(n); ++i) {
+          const Array out(DType::kFloat32, shape);
+          emulator::Runner runner;
+          const ForwardJob job = testing::spectrogram_job(x, &window.tensor(), params, out);
+          ASSERT_EQ(fast_forward_refuses(job), "");
+          run_fast_forward(job, runner, static_cast<int>(i));
+          const std::string what =
+              "n_fft " + std::to_string(n) + ", power " + std::to_string(power) + ", variant " + std::to_string(i);
+          out.expect_written_exactly(what);
+          EXPECT_LT(testing::relative_error(out, reference), 2e-5) << what;
+        }
       }
     }
   }
 }
 
 void expect_bands(const FilterBank& bank, const FilteredSpectrogramParams& params, const std::string& what,
-                  const emulator::Options& options = {}, DType dtype = DType::kFloat32) {
+                  const emulator::Options& options = {}, DType dtype = DType::kFloat32, bool known = true) {
   const Array x = Array(DType::kFloat32, {3, 2, 4 * params.spectrogram.frames.n_fft + 5}).randomize(19);
   const Array matrix(DType::kFloat32, {bank.bins(), bank.bands()});
   bank.to_dense(matrix);
@@ -261,7 +276,8 @@ void expect_bands(const FilterBank& bank, const FilteredSpectrogramParams& param
   for (int forced = 0;; ++forced) {
     const Array out(dtype, result);
     emulator::Runner runner(options);
-    const ForwardJob job = testing::bands_job(x, nullptr, bank, matrix, params, out);
+    ForwardJob job = testing::bands_job(x, nullptr, bank, matrix, params, out);
+    if (!known) job.power.bank.host = nullptr;
     ASSERT_EQ(fast_forward_refuses(job), "") << what;
     run_fast_forward(job, runner, forced);
     out.expect_written_exactly(what);
@@ -281,8 +297,10 @@ TEST(FastForward, MelBands) {
         mel.sample_rate = 16000;
         mel.n_mels = bands;
         mel.f_min = 20;
-        expect_bands(FilterBank::mel(n / 2 + 1, mel), params,
-                     "n_fft " + std::to_string(n) + ", bands " + std::to_string(bands));
+        const std::string what = "n_fft " + std::to_string(n) + ", bands " + std::to_string(bands);
+        expect_bands(FilterBank::mel(n / 2 + 1, mel), params, what);
+        if (bands != 40) continue;
+        expect_bands(FilterBank::mel(n / 2 + 1, mel), params, what + ", not known", {}, DType::kFloat32, false);
       }
     }
   }
@@ -310,7 +328,10 @@ TEST(FastForward, OtherBanks) {
     params.log = {true, 4.34, 1.0, 0.01, 1e-3, 0.5, std::numeric_limits<double>::infinity(), TopScope::kItem,
                   0.25, 1.5};
     for (const emulator::Options& options : emulator::every_order()) {
-      expect_bands(FilterBank(matrix.tensor()), params, "bank " + std::to_string(kind), options);
+      for (const bool known : {true, false}) {
+        expect_bands(FilterBank(matrix.tensor()), params, "bank " + std::to_string(kind), options, DType::kFloat32,
+                     known);
+      }
     }
   }
 }
@@ -343,7 +364,7 @@ TEST(FastForward, HalfResults) {
 // -----------------------------------------------------------------------------------------
 
 TEST(FastForward, GradientOfTheInverse) {
-  for (const std::int64_t n : {256, 400}) {
+  for (const std::int64_t n : {256, 400, 512, 2048}) {
     for (const std::int64_t frames : {1, 2, 30}) {
       for (const std::int64_t length : {std::int64_t{-1}, n + 5, n / 4 * frames + n + 9}) {
         IstftParams params;
@@ -354,17 +375,21 @@ TEST(FastForward, GradientOfTheInverse) {
         params.edge = EdgePolicy::kZero;
         params.layout = Layout::kFrameMajor;
         const Shape shape = {2, frames, n / 2 + 1};
-        const Array out(DType::kComplex64, shape), reference(DType::kComplex128, shape);
-        const Array grad = Array(DType::kFloat32, {2, istft_shape(out, params)[-1]}).randomize(23);
+        const Array spectrum(DType::kComplex64, shape), reference(DType::kComplex128, shape);
+        const Array grad = Array(DType::kFloat32, {2, istft_shape(spectrum, params)[-1]}).randomize(23);
         const Array window = hann(n);
         istft_adjoint_reference(grad, &window.tensor(), params, reference);
-        emulator::Runner runner;
-        const ForwardJob job = testing::istft_adjoint_job(grad, &window.tensor(), params, out);
-        ASSERT_EQ(fast_forward_refuses(job), "");
-        run_fast_forward(job, runner);
-        const std::string what = "n_fft " + std::to_string(n) + ", " + std::to_string(frames) + " frames";
-        out.expect_written_exactly(what);
-        EXPECT_LT(testing::relative_error(out, reference), 2e-5) << what;
+        for (std::size_t i = 0; i < variants_of(n); ++i) {
+          const Array out(DType::kComplex64, shape);
+          emulator::Runner runner;
+          const ForwardJob job = testing::istft_adjoint_job(grad, &window.tensor(), params, out);
+          ASSERT_EQ(fast_forward_refuses(job), "");
+          run_fast_forward(job, runner, static_cast<int>(i));
+          const std::string what =
+              "n_fft " + std::to_string(n) + ", " + std::to_string(frames) + " frames, variant " + std::to_string(i);
+          out.expect_written_exactly(what);
+          EXPECT_LT(testing::relative_error(out, reference), 2e-5) << what;
+        }
       }
     }
   }

@@ -1,8 +1,8 @@
 // Fast inverse transforms with overlap-add, in float32.
 //
 // A block owns a stretch of one item's hops and marches along it, kFrames frames at a time: each warp transforms its
-// frames in shared memory, then the block's threads, each with its own places of a hop, add them up in order, write the
-// finished hop and carry what later frames add to. The frames before the stretch that touch it are transformed again.
+// frames in shared memory, then the block's threads add them up in order, write the finished hops and carry what later
+// frames add to. The frames before the stretch that touch it are transformed again.
 #pragma once
 
 #include "blocks/gpu/fast_overlap_add-kernel.h"
@@ -34,11 +34,14 @@ struct FastInverse {
   static constexpr int kThreads = Plan::kThreads, kMinBlocks = Plan::kMinBlocks;
   using Sums = OverlapAdd<Plan, Wide>;
 
-  // Shared memory, in this order, and what the overlap-add needs.
+  // Shared memory, in this order, and what the overlap-add needs. Spectra that bulk copies do not take lie closer
+  // together where they have room: neighbouring frames in different banks.
   enum : int {
-    kTwiddlesAt = Plan::kFrames * Plan::kFrameFloats,
+    kSamplesAt = Plan::kApart ? Plan::kFrames * Plan::kRowPitch : 0,
+    kTwiddlesAt = kSamplesAt + Plan::kFrames * Plan::kFrameFloats,
     kBarriersAt = kTwiddlesAt + Plan::kTwiddleFloats,
     kSumsAt = kBarriersAt + (2 * Plan::kFrames + 3) / 4 * 4,
+    kTilePitch = Plan::kApart ? 2 * (Plan::C * Plan::R + 1) : int(Plan::kFrameFloats),
   };
 
   // Rows of the spectrum that lie in one run, and what of them is loaded at once: up to one bin of the neighbouring
@@ -76,7 +79,7 @@ struct FastInverse {
       const int slot = first_slot(t) + i;
       if (slot >= Plan::kFrames || first + slot >= end) break;
       const Run run = run_of(spectrum, item_at, first + slot, mel_min(rows, end - first - slot), frames);
-      MEL_SHARED(float) target = memory + slot * Plan::kFrameFloats + 2 * run.skew;
+      MEL_SHARED(float) target = memory + slot * Plan::kRowPitch + 2 * run.skew;
       t.bulk_load(MEL_SHARED_CAST(char, target + 2 * run.from), run.data + 2 * run.from, (run.to - run.from) * 8,
                   barrier_of(memory, slot));
       if (t.lane() < 2) {
@@ -87,9 +90,14 @@ struct FastInverse {
   }
   MEL_FN static void wait_for_loads(MEL_THREAD_ARG t, MEL_ARGS(FastSpectrumArgs) spectrum, int there,
                                     MEL_SHARED(float) memory, MEL_LOCAL int& phases) {
-    const int runs = spectrum.one_run != 0 ? 1 : Plan::kGroups;
+    if (spectrum.one_run != 0 || Plan::kGroups == 1) {
+      if (first_slot(t) >= there) return;
+      t.bulk_load_wait(barrier_of(memory, first_slot(t)), phases & 1);
+      phases ^= 1;
+      return;
+    }
     MEL_NO_UNROLL
-    for (int i = 0; i < runs && first_slot(t) + i < there; ++i) {
+    for (int i = 0; i < Plan::kGroups && first_slot(t) + i < there; ++i) {
       t.bulk_load_wait(barrier_of(memory, first_slot(t) + i), (phases >> i) & 1);
       phases ^= 1 << i;
     }
@@ -102,32 +110,46 @@ struct FastInverse {
     t.bulk_prefetch(run.data + 2 * run.from, (run.to - run.from) * 8);
   }
 
-  // The same by all threads of the block, for any strides.
-  MEL_FN static void gather(MEL_THREAD_ARG t, MEL_ARGS(FastSpectrumArgs) spectrum, std::int64_t item_at, int first,
-                            int count, MEL_SHARED(float) memory) {
-    constexpr int kAtOnce = 8;  // values whose loads do not wait for each other
-    const bool across = mel_abs(spectrum.frame_stride) < mel_abs(spectrum.bin_stride);
-    const int bins = spectrum.bins, all = bins * Plan::kFrames;
-    MEL_SHARED(Complex<float>) rows = MEL_SHARED_CAST(Complex<float>, memory);
-    MEL_GLOBAL(const float) data = spectrum.data + 2 * (item_at + first * spectrum.frame_stride);
+  // Bins begin, begin + kStep ... of a row.
+  template <int kStep>
+  MEL_FN static void gather_row(MEL_THREAD_ARG t, MEL_ARGS(FastSpectrumArgs) spectrum, std::int64_t at, int begin,
+                                MEL_SHARED(float) row) {
+    constexpr int kAtOnce = 8;
+    const std::int64_t stride = 2 * kStep * spectrum.bin_stride;
+    MEL_GLOBAL(const float) from = spectrum.data + 2 * (at + begin * spectrum.bin_stride);
+    MEL_SHARED(float) to = row + 2 * begin;
+    int k = begin;
     MEL_NO_UNROLL
-    for (int from = t.thread(); from < all; from += kAtOnce * kThreads) {
-      Vec2<float> values[kAtOnce] = {};
-      int to[kAtOnce];
+    for (; k + (kAtOnce - 1) * kStep < spectrum.bins; k += kAtOnce * kStep) {
       MEL_UNROLL
       for (int i = 0; i < kAtOnce; ++i) {
-        const int at = from + i * kThreads;
-        int f = at % Plan::kFrames, k = at / Plan::kFrames;
-        if (!across) {
-          f = at / bins;
-          k = at % bins;
-        }
-        to[i] = at < all && f < count ? f * (Plan::kFrameFloats / 2) + k : -1;
-        if (to[i] >= 0) values[i] = mel_load2(data + 2 * (f * spectrum.frame_stride + k * spectrum.bin_stride));
+        t.async_load8(to + 2 * kStep * i, from);
+        from += stride;
       }
-      MEL_UNROLL
-      for (int i = 0; i < kAtOnce; ++i) {
-        if (to[i] >= 0) rows[to[i]] = Complex<float>{values[i].x, values[i].y};
+      to += 2 * kStep * kAtOnce;
+    }
+    MEL_NO_UNROLL
+    for (; k < spectrum.bins; k += kStep) {
+      t.async_load8(to, from);
+      from += stride;
+      to += 2 * kStep;
+    }
+  }
+  // The same for any strides, by all threads of the block.
+  MEL_FN static void start_gather(MEL_THREAD_ARG t, MEL_ARGS(FastSpectrumArgs) spectrum, std::int64_t item_at,
+                                  int first, int end, MEL_SHARED(float) memory) {
+    constexpr int kAcross = kThreads / Plan::kFrames;
+    const int count = mel_min(int(Plan::kFrames), end - first);
+    if (mel_abs(spectrum.frame_stride) < mel_abs(spectrum.bin_stride)) {  // neighbouring lanes, neighbouring frames
+      const int f = t.thread() % Plan::kFrames, begin = t.thread() / Plan::kFrames;
+      if (f < count && begin < kAcross) {
+        gather_row<kAcross>(t, spectrum, item_at + (first + f) * spectrum.frame_stride, begin, memory + f * kTilePitch);
+      }
+    } else {
+      MEL_NO_UNROLL
+      for (int f = t.warp(); f < count; f += kThreads / kWarp) {
+        gather_row<kWarp>(t, spectrum, item_at + (first + f) * spectrum.frame_stride, t.lane(),
+                          memory + f * kTilePitch);
       }
     }
   }
@@ -142,43 +164,95 @@ struct FastInverse {
     return Source{item_offset(args.spectrum.items, task.item), mel_min(task.end, frames), frames};
   }
 
+  // Loads of the step whose first frame is `first`.
+  MEL_FN static void start_step(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const Source& source, int first,
+                                MEL_SHARED(float) memory) {
+    if (args.spectrum.bulk != 0) {
+      start_loads(t, args.spectrum, source.item_at, first, source.end, source.frames, memory);
+    } else {
+      start_gather(t, args.spectrum, source.item_at, first, source.end, memory);
+    }
+  }
+
+  MEL_FN static MEL_SHARED(float) row_of(MEL_ARGS(FastSpectrumArgs) spectrum, MEL_LOCAL const Source& source, int first,
+                                         int slot, int group, MEL_SHARED(float) memory) {
+    const int before = spectrum.one_run != 0 ? group : 0;  // rows of the slot's run
+    return memory + ((slot - before) * Plan::kRowPitch +
+                     2 * (skew_of(spectrum, source.item_at, first + slot - before) + before * spectrum.bins));
+  }
+
+  // The same for a step after another: between an item's first and last rows a run needs no tests.
+  MEL_FN static void start_next(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const Source& source, int next,
+                                MEL_SHARED(float) memory) {
+    MEL_ARGS(FastSpectrumArgs) spectrum = args.spectrum;
+    const int slot = first_slot(t), frame = next + slot, after = frame + Plan::kGroups;
+    if (spectrum.one_run != 0 && slot < Plan::kFrames && after <= source.end && after < source.frames) {
+      const int skew = skew_of(spectrum, source.item_at, frame);
+      t.bulk_load(MEL_SHARED_CAST(char, memory + slot * Plan::kRowPitch),
+                  spectrum.data + 2 * (source.item_at + frame * spectrum.frame_stride - skew),
+                  (skew + Plan::kGroups * spectrum.bins + 1) / 2 * 16, barrier_of(memory, slot));
+    } else {
+      start_step(t, args, source, next, memory);
+    }
+  }
+
   // One task, whose first step's loads have been started. phases: bit i is the parity that the warp's load i is waited
   // for with next.
-  MEL_FN static void march(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task,
-                           MEL_LOCAL const Source& source, MEL_SHARED(float) memory, MEL_LOCAL int& phases) {
+  MEL_FN static void march(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapShare& share,
+                           MEL_LOCAL const OverlapTask& task, MEL_LOCAL const Source& source, MEL_SHARED(float) memory,
+                           MEL_LOCAL int& phases) {
+    using Transform = InverseTransform<Plan>;
     const bool bulk = args.spectrum.bulk != 0;
     // Lanes left over go along with the last frame.
     const int group = mel_min(t.lane() / Plan::kLanes, Plan::kGroups - 1);
     const int slot = Plan::kPaired ? t.warp() / 2 : t.warp() * Plan::kGroups + group;
     const int lane = Plan::kPaired ? t.thread() % 64 : t.lane() - group * Plan::kLanes;
-    MEL_SHARED(float) samples = memory + slot * Plan::kFrameFloats;
+    const bool has_nyquist = args.spectrum.bins > N / 2;
+    MEL_SHARED(const Complex<float>) twiddles = MEL_SHARED_CAST(const Complex<float>, memory + kTwiddlesAt);
+    MEL_SHARED(float) frames = memory + kSamplesAt;
+    MEL_SHARED(float) samples = frames + slot * Plan::kFrameFloats;
+    MEL_SHARED(float) row = memory + slot * kTilePitch;
+    if (bulk) row = row_of(args.spectrum, source, task.first_frame, slot, group, memory);
     MEL_NO_UNROLL
     for (int first = task.first_frame; first < task.end; first += Plan::kFrames) {
-      const int count = mel_min(int(Plan::kFrames), task.end - first);
+      const int count = mel_min(int(Plan::kFrames), task.end - first), next = first + Plan::kFrames;
       const int there = mel_max(0, mel_min(source.frames - first, count));
-      MEL_SHARED(const float) spectrum = samples;
+      const bool active = Plan::kPaired || first_slot(t) < there, work = lane < Plan::kLanes && slot < there;
       if (bulk) {
-        start_prefetch(t, args.spectrum, source.item_at, first + Plan::kFrames, source.end, source.frames);
+        if (!Plan::kApart) {
+          start_prefetch(t, args.spectrum, source.item_at, next, source.end, source.frames);
+        }
         wait_for_loads(t, args.spectrum, there, memory, phases);
-        InverseTransform<Plan>::sync(t);
-        const int before = args.spectrum.one_run != 0 ? group : 0;  // rows of the slot's run
-        spectrum = samples - before * Plan::kFrameFloats +
-                   2 * (skew_of(args.spectrum, source.item_at, first + slot - before) + before * args.spectrum.bins);
+        Transform::sync(t);
+        if (Plan::kFrames % 2 != 0) row = row_of(args.spectrum, source, first, slot, group, memory);
       } else {
-        gather(t, args.spectrum, source.item_at, first, there, memory);
+        t.async_wait();
         t.sync();
       }
-      InverseFrame<Plan>::run(
-          t,
-          lane < Plan::kLanes &&
-              slot<there, lane, MEL_SHARED_CAST(const Complex<float>, spectrum), samples, args.spectrum.bins> N / 2,
-          args.spectrum.edge_bins, MEL_SHARED_CAST(const Complex<float>, memory + kTwiddlesAt));
-      t.sync();
-      Sums::add(t, args.sums, task, first, count, there, memory, memory + kSumsAt);
-      t.sync_warp_bulk();  // the loads overwrite what this warp has written
-      t.sync();
-      if (bulk) {
-        start_loads(t, args.spectrum, source.item_at, first + Plan::kFrames, source.end, source.frames, memory);
+      MEL_SHARED(Complex<float>) spectrum = MEL_SHARED_CAST(Complex<float>, row);
+      if (Plan::kApart) {
+        MEL_SHARED(Complex<float>) exchange = MEL_SHARED_CAST(Complex<float>, samples);
+        if (active) {
+          Transform::pack_edges(t, work, lane, spectrum, has_nyquist, args.spectrum.edge_bins,
+                                twiddles + int(Plan::kTwiddles));
+        }
+        // Waits until the samples of the last step have been added up, if the block has not met yet.
+        Transform::run_columns_apart(t, bulk && !Plan::kPaired, active, work, lane, spectrum, exchange, twiddles);
+        t.sync_warp_bulk();  // the loads overwrite what this warp has read
+        if (Plan::kPaired || !bulk) t.sync();
+        start_next(t, args, source, next, memory);
+        if (active) InverseFrame<Plan>::finish(t, work, lane, samples);
+        t.sync();
+        Sums::add(t, args.sums, share, task, first, count, there, frames, memory + kSumsAt);
+      } else {
+        if (active) {
+          InverseFrame<Plan>::run(t, work, lane, spectrum, samples, has_nyquist, args.spectrum.edge_bins, twiddles);
+        }
+        t.sync();
+        Sums::add(t, args.sums, share, task, first, count, there, frames, memory + kSumsAt);
+        t.sync_warp_bulk();  // the loads overwrite what this warp has written
+        t.sync();
+        start_next(t, args, source, next, memory);
       }
     }
   }
@@ -203,20 +277,21 @@ struct FastInverse {
         t.bulk_load_init(barrier_of(memory, first_slot(t) + i));
       }
     }
+    const OverlapShare share = Sums::share_of(t, args.sums);
     int phases = 0;
     bool prepared = false;
     MEL_NO_UNROLL
     while (at < end) {
       const OverlapTask task = Sums::next_task(args.sums, at, end);
       const Source source = source_of(args, task);
-      if (bulk) start_loads(t, args.spectrum, source.item_at, task.first_frame, source.end, source.frames, memory);
+      start_step(t, args, source, task.first_frame, memory);
       if (!prepared) {
         load_twiddles(t, args, memory + kTwiddlesAt);
         Sums::prepare(t, args.sums, memory + kSumsAt);
         t.sync();
         prepared = true;
       }
-      march(t, args, task, source, memory, phases);
+      march(t, args, share, task, source, memory, phases);
     }
   }
 };

@@ -13,10 +13,10 @@ namespace melisma::gpu {
 // One line of fast_inverse_tuning.h's table.
 template <int kIndex>
 struct FastInverseVariant;
-#define MELISMA_FAST_VARIANT(index, c, r, lanes, warps, blocks)                               \
-  template <>                                                                                 \
-  struct FastInverseVariant<index> {                                                          \
-    static constexpr int kC = c, kR = r, kLanes = lanes, kWarps = warps, kMinBlocks = blocks; \
+#define MELISMA_FAST_VARIANT(index, c, r, lanes, warps, blocks, buffers)                                          \
+  template <>                                                                                                     \
+  struct FastInverseVariant<index> {                                                                              \
+    static constexpr int kC = c, kR = r, kLanes = lanes, kWarps = warps, kMinBlocks = blocks, kBuffers = buffers; \
   };
 MELISMA_FAST_INVERSE_VARIANTS(MELISMA_FAST_VARIANT)
 #undef MELISMA_FAST_VARIANT
@@ -25,16 +25,18 @@ MELISMA_FAST_INVERSE_VARIANTS(MELISMA_FAST_VARIANT)
 inline constexpr std::int64_t kAnySharedMemory = std::int64_t{1} << 60;
 
 // A block's shared memory after what the transforms take, in floats: window, what later frames add to, the interior's
-// reciprocals.
+// reciprocals. frames: of a step.
 struct SumsMemory {
   std::int64_t carry_at, period_at, floats;
 };
-SumsMemory sums_memory(std::int64_t n_fft, std::int64_t hop, bool with_envelope);
+SumsMemory sums_memory(std::int64_t n_fft, std::int64_t hop, bool with_envelope, std::int64_t frames);
 
 // Of the table's lines those that can take the job within a block's shared memory, the default first.
 std::vector<int> fast_inverse_indices(const InverseJob& job, std::int64_t shared_limit = kAnySharedMemory);
 std::string fast_inverse_variant_name(int index);
 
+// Empty where the fast overlap-add takes the job, else the reason.
+std::string overlap_add_refuses(const InverseJob& job);
 // Empty where the fast kernels take the job, else the reason.
 std::string fast_inverse_refuses(const InverseJob& job, std::int64_t shared_limit = kAnySharedMemory);
 // The variant, as melisma.explain names it.

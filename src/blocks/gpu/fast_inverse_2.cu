@@ -4,10 +4,9 @@
 
 namespace melisma::gpu {
 
+MELISMA_FAST_INVERSE_INSTANTIATE(4, cuda::Runner)
 MELISMA_FAST_INVERSE_INSTANTIATE(5, cuda::Runner)
 MELISMA_FAST_INVERSE_INSTANTIATE(6, cuda::Runner)
 MELISMA_FAST_INVERSE_INSTANTIATE(7, cuda::Runner)
-MELISMA_FAST_INVERSE_INSTANTIATE(8, cuda::Runner)
-MELISMA_FAST_INVERSE_INSTANTIATE(9, cuda::Runner)
 
 }  // namespace melisma::gpu

@@ -4,9 +4,9 @@
 
 namespace melisma::gpu {
 
+MELISMA_FAST_INVERSE_INSTANTIATE(8, cuda::Runner)
+MELISMA_FAST_INVERSE_INSTANTIATE(9, cuda::Runner)
 MELISMA_FAST_INVERSE_INSTANTIATE(10, cuda::Runner)
 MELISMA_FAST_INVERSE_INSTANTIATE(11, cuda::Runner)
-MELISMA_FAST_INVERSE_INSTANTIATE(12, cuda::Runner)
-MELISMA_FAST_INVERSE_INSTANTIATE(13, cuda::Runner)
 
 }  // namespace melisma::gpu

@@ -14,10 +14,15 @@
 namespace melisma::gpu {
 namespace fast_inverse {
 
-// exp(2 pi i s u / n) for s = 1 .. kStep - 1, then for the multiples of kStep.
+// exp(2 pi i s u / n) for s = 1 .. kStep - 1, then for the multiples of kStep; exp(2 pi i j / 2R).
 template <class Plan>
 void fill_twiddles(float* table) {
   std::fill_n(table, static_cast<int>(Plan::kTwiddleFloats), 0.0f);
+  for (int j = 0; j < Plan::R; ++j) {
+    const Twiddle w = twiddle(j, 2 * Plan::R);
+    table[2 * (Plan::kTwiddles + j)] = static_cast<float>(w.re);
+    table[2 * (Plan::kTwiddles + j) + 1] = static_cast<float>(-w.im);
+  }
   for (int row = 0; row < Plan::kTwiddleRows; ++row) {
     const int s = row < Plan::kStep - 1 ? row + 1 : Plan::kStep * (row - Plan::kStep + 2);
     for (int u = 0; u < Plan::C; ++u) {
@@ -63,16 +68,15 @@ bool stores_align(const OverlapAddArgs<Wide>& args, std::int64_t width) {
   return true;
 }
 
-// The narrowest with which the threads take a hop at once.
+// The widest that hop and result take; as many hops at once as there are threads for. frames: of a step.
 template <typename Wide>
-void choose_width(OverlapAddArgs<Wide>& args, int threads) {
-  args.vectors = one_float_apart(args.out) && args.overlaps <= kMostOverlaps ? 1 : 0;
-  args.width = 1;
-  const int widest = args.overlaps > 4 ? 2 : 4;
-  while (args.width < widest && args.framing.hop > threads * args.width && args.framing.hop % (2 * args.width) == 0 &&
-         (args.vectors == 0 || stores_align(args, 2 * args.width))) {
-    args.width *= 2;
-  }
+void choose_width(OverlapAddArgs<Wide>& args, int threads, int frames) {
+  const std::int64_t hop = args.framing.hop;
+  args.vectors = one_float_apart(args.out) ? 1 : 0;
+  args.width = 4;
+  while (hop % args.width != 0 || (args.vectors != 0 && !stores_align(args, args.width))) args.width /= 2;
+  args.places = static_cast<int>(hop / args.width);
+  args.groups = groups_of(threads, args.places, frames, args.overlaps - 1);
 }
 
 // How many hops a block takes: all that fit on the device at once share the work; of little work as much as a few steps
@@ -88,7 +92,8 @@ std::int64_t choose_stretch(OverlapAddArgs<Wide>& args, std::int64_t items, std:
   for (std::int64_t steps = 1; steps <= kSteps; ++steps) {
     const std::int64_t whole = steps * frames - before;
     if (whole < args.stretch) continue;
-    args.stretch = whole;
+    // Part of a step is done sooner than all of it.
+    args.stretch = steps == 1 ? std::min(whole, std::max(args.stretch, before + 1)) : whole;
     break;
   }
   if (args.fold > 0) {
@@ -107,8 +112,8 @@ void launch_ranges(typename Kernel::Args args, std::int64_t items, Runner& runne
     sums.first_hop[i] = (sums.range[i].begin + offset) / hop;
     sums.hops[i] = (sums.range[i].end + offset + hop - 1) / hop - sums.first_hop[i];
   }
-  choose_width(sums, Kernel::kThreads);
-  const SumsMemory memory = sums_memory(Kernel::N, hop, sums.with_envelope != 0);
+  choose_width(sums, Kernel::kThreads, Kernel::kFrames);
+  const SumsMemory memory = sums_memory(Kernel::N, hop, sums.with_envelope != 0, Kernel::kFrames);
   sums.carry_at = static_cast<int>(memory.carry_at);
   sums.period_at = static_cast<int>(memory.period_at);
   const std::int64_t bytes = 4 * (Kernel::kSumsAt + memory.floats);
@@ -142,12 +147,36 @@ OverlapAddArgs<Wide> overlap_add_args(const InverseJob& job) {
   return args;
 }
 
+// The launches that write the job's result. args: all but the result and its ranges.
+template <class Kernel, class Runner>
+void launch_padded(typename Kernel::Args args, const InverseJob& job, Runner& runner) {
+  auto& sums = args.sums;
+  sums.out = result_args(job.out);
+  sums.range[0] = {0, job.framing.length, 0};
+  sums.ranges = 1;
+  if (job.framing.pad_mode == PadMode::kReflect && job.framing.pad == 0 && one_float_apart(sums.out)) {
+    const std::int64_t fold = sums.fold = copied_samples(job.framing);
+    sums.range[0] = {-fold, job.framing.length + fold, -fold};
+  } else {
+    sums.copies =
+        sum_copies<float, float>(job, runner, [&](const ResultArgs& out, SampleRange before, SampleRange after) {
+          typename Kernel::Args edges = args;
+          edges.sums.out = out;
+          edges.sums.range[0] = before;
+          edges.sums.range[1] = after;
+          edges.sums.ranges = 2;
+          launch_ranges<Kernel>(edges, job.items, runner);
+        });
+  }
+  launch_ranges<Kernel>(args, job.items, runner);
+}
+
 }  // namespace fast_inverse
 
 template <int kIndex, class Runner>
 void launch_fast_inverse(const InverseJob& job, Runner& runner) {
   using V = FastInverseVariant<kIndex>;
-  using Plan = InversePlan<V::kC, V::kR, V::kLanes, V::kWarps, V::kMinBlocks>;
+  using Plan = InversePlan<V::kC, V::kR, V::kLanes, V::kWarps, V::kMinBlocks, V::kBuffers>;
   if (job.items == 0 || job.framing.length == 0) return;
   with_wide<float>(runner, [&]<typename Wide>(Wide) {
     using Kernel = FastInverse<Plan, Wide>;
@@ -157,25 +186,7 @@ void launch_fast_inverse(const InverseJob& job, Runner& runner) {
     args.twiddles = static_cast<const float*>(
         runner.table(TableKey{"fast inverse twiddles", Plan::C, Plan::R}, Plan::kTwiddleFloats * sizeof(float),
                      [](void* to) { fast_inverse::fill_twiddles<Plan>(static_cast<float*>(to)); }));
-    args.sums.out = result_args(job.out);
-    args.sums.range[0] = {0, job.framing.length, 0};
-    args.sums.ranges = 1;
-    if (job.framing.pad_mode == PadMode::kReflect && job.framing.pad == 0 &&
-        fast_inverse::one_float_apart(args.sums.out)) {
-      const std::int64_t fold = args.sums.fold = copied_samples(job.framing);
-      args.sums.range[0] = {-fold, job.framing.length + fold, -fold};
-    } else {
-      args.sums.copies =
-          sum_copies<float, float>(job, runner, [&](const ResultArgs& out, SampleRange before, SampleRange after) {
-            typename Kernel::Args edges = args;
-            edges.sums.out = out;
-            edges.sums.range[0] = before;
-            edges.sums.range[1] = after;
-            edges.sums.ranges = 2;
-            fast_inverse::launch_ranges<Kernel>(edges, job.items, runner);
-          });
-    }
-    fast_inverse::launch_ranges<Kernel>(args, job.items, runner);
+    fast_inverse::launch_padded<Kernel>(args, job, runner);
   });
 }
 

@@ -107,6 +107,14 @@ TEST(FastInverse, EveryVariant) {
       StftParams params;
       params.frames = {.n_fft = n, .hop_length = n / 2 - 3};
       adjoint_of(params, 7 * n + 1, {.spec = kFrameMajor, .variant = variant});
+      // Blocks of several steps; neighbouring frames, not bins, next to each other; hops across which frames reach far.
+      Case few{.variant = variant};
+      few.device.resident_blocks = 2;
+      istft_of({.n_fft = n, .hop_length = n / 4}, 101, few);
+      istft_of({.n_fft = n, .hop_length = n / 16 / 2 * 2}, 101, few);
+      few.spec = kFrameMajor;
+      istft_of({.n_fft = n, .hop_length = n / 3}, 101, few);
+      istft_of({.n_fft = n, .hop_length = n / 7}, 101, few);
     }
   }
 }

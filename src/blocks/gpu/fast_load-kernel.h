@@ -31,6 +31,21 @@ struct FastSamples {
                       // reciprocals
 };
 
+// Where the window of sample pair B row + column stands.
+template <class Plan>
+MEL_FN int window_at(int row, int column) {
+  if (!Plan::kSingles) return 4 * (row / 2 * Plan::B + column) + 2 * (row % 2);
+  return 4 * (row / 4 * 2 * Plan::B + 2 * column) + row % 4;
+}
+MEL_FN void put_two(MEL_SHARED(float) to, int apart, float first, float second) {
+  if (apart == 1) {
+    mel_store2(to, Vec2<float>{first, second});
+  } else {
+    to[0] = first;
+    to[apart] = second;
+  }
+}
+
 // What of the tables does not depend on the signal, and the window.
 template <class Plan, int kThreads>
 MEL_FN void load_tables(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, MEL_GLOBAL(const float) twiddles,
@@ -65,19 +80,19 @@ MEL_FN void load_tables(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, MEL_GLO
   for (int turn = 0; turn < kPairTurns; ++turn) {
     const int i = turn * kThreads + t.thread(), row = i / Plan::B, column = i - row * Plan::B;
     if (i >= Plan::M) continue;
-    const int at = 4 * (row / 2 * Plan::B + column) + 2 * (row % 2);
+    const int at = window_at<Plan>(row, column), apart = Plan::kSingles ? 4 : 1;
     float two[2];
     MEL_UNROLL
     for (int j = 0; j < 2; ++j) {
       const float w = values[2 * turn + j];
       two[j] = mel_fma(w, samples.window.scale, w * samples.window.scale_low);
     }
-    mel_store2(tables + at, Vec2<float>{two[0], two[1]});
+    put_two(tables + at, apart, two[0], two[1]);
     if (samples.inside_window == 0) continue;
     MEL_GLOBAL(const float) interior = samples.reciprocals.table + samples.reciprocals.head_end;
     const int period = static_cast<int>(mel_min(samples.reciprocals.hop, samples.reciprocals.n_fft));
-    mel_store2(tables + (samples.inside_window + at),
-               Vec2<float>{two[0] * interior[2 * i % period], two[1] * interior[(2 * i + 1) % period]});
+    put_two(tables + (samples.inside_window + at), apart, two[0] * interior[2 * i % period],
+            two[1] * interior[(2 * i + 1) % period]);
   }
 }
 
@@ -88,6 +103,22 @@ MEL_FN void prefetch_samples(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, st
     const std::int64_t at = first + i;
     if (at < 0 || at >= samples.framing.length) continue;
     t.prefetch(MEL_GLOBAL_CAST(const char, samples.x.data) + (item_at + at) * samples.sample_bytes);
+  }
+}
+
+// The same, of the item that begins at `signal`.
+MEL_FN void prefetch_of_item(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, MEL_GLOBAL(const char) signal,
+                             std::int64_t first, int count) {
+  const std::uint64_t length = static_cast<std::uint64_t>(samples.framing.length);
+  const int line = samples.line_samples;
+  std::int64_t at = first + t.lane() * line;
+  if (t.lane() * line < count && static_cast<std::uint64_t>(at) < length) {
+    t.prefetch(signal + at * samples.sample_bytes);
+  }
+  MEL_NO_UNROLL
+  for (int i = (t.lane() + 32) * line; i < count; i += 32 * line) {
+    at = first + i;
+    if (static_cast<std::uint64_t>(at) < length) t.prefetch(signal + at * samples.sample_bytes);
   }
 }
 
@@ -105,6 +136,26 @@ MEL_FN void convert_halves(int type, MEL_LOCAL std::uint16_t (&words)[kCount], M
     MEL_UNROLL
     for (int i = 0; i < kCount; ++i) values[i] = mel_bfloat_bits_to_float(words[i]);
   }
+}
+
+// Where a gathered frame's pair of samples, or single one, of a row and column stands: where its column's transform
+// will.
+template <class Plan>
+MEL_FN int gathered_place(ComplexForm, int row, int column) {
+  return 2 * (Plan::kRow * row + column);
+}
+template <class Plan>
+MEL_FN int gathered_place(RealForm, int row, int column) {
+  if (Plan::kSingles) return 2 * (Plan::kRow * (row / 2) + column) + row % 2;
+  return 2 * (Plan::kRow * (row / 2) + 2 * column + row % 2);
+}
+// Sample e.
+template <class Plan>
+MEL_FN int gathered_at(int e) {
+  using Form = typename Plan::Form;
+  const int row = e / (2 * Plan::B), of_row = e - row * (2 * Plan::B);
+  if (Plan::kSingles) return gathered_place<Plan>(Form{}, row, of_row);
+  return gathered_place<Plan>(Form{}, row, of_row / 2) + of_row % 2;
 }
 
 // Column `column` of the frame whose samples begin at `first`, or stand in `exchange`.
@@ -138,9 +189,29 @@ MEL_FN void load_column(MEL_GLOBAL(const char) first, int input, int type, MEL_S
   } else {
     MEL_UNROLL
     for (int i = 0; i < Plan::A; ++i) {
-      const Vec2<float> pair = mel_load2(exchange + 2 * (Plan::kRow * i + column));
+      const Vec2<float> pair = mel_load2(exchange + gathered_place<Plan>(typename Plan::Form{}, i, column));
       v[i] = Complex<float>{pair.x, pair.y};
     }
+  }
+}
+
+// A single column of real values.
+template <class Plan>
+MEL_FN void load_single(MEL_GLOBAL(const char) first, int input, int type, MEL_SHARED(const float) exchange, int column,
+                        MEL_LOCAL float (&x)[Plan::A]) {
+  if (input == kInputPairs || input == kInputSamples) {
+    MEL_GLOBAL(const float) from = MEL_GLOBAL_CAST(const float, first) + column;
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) x[i] = from[2 * Plan::B * i];
+  } else if (input == kInputHalfPairs) {
+    MEL_GLOBAL(const std::uint16_t) from = MEL_GLOBAL_CAST(const std::uint16_t, first) + column;
+    std::uint16_t words[Plan::A];
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) words[i] = from[2 * Plan::B * i];
+    convert_halves(type, words, x);
+  } else {
+    MEL_UNROLL
+    for (int i = 0; i < Plan::A; ++i) x[i] = exchange[gathered_place<Plan>(typename Plan::Form{}, i, column)];
   }
 }
 
@@ -148,12 +219,6 @@ MEL_FN void load_column(MEL_GLOBAL(const char) first, int input, int type, MEL_S
 
 MEL_FN int clamped(std::int64_t value, int last) {
   return value < 0 ? 0 : value > last ? last : static_cast<int>(value);
-}
-
-// Where sample e of a gathered frame stands: each column where its transform will.
-template <class Plan>
-MEL_FN int gathered_at(int e) {
-  return e + e / (2 * Plan::B) * (2 * (Plan::kRow - Plan::B));
 }
 
 inline constexpr int kGatherLoads = 16;  // under way together
@@ -167,48 +232,36 @@ MEL_FN void convert_words(int type, MEL_LOCAL std::uint16_t (&words)[kGatherLoad
   convert_halves(type, words, values);
 }
 
-// Samples first .. last - 1 of a frame; sample e is from[e * step].
-template <class Plan, typename Word>
-MEL_FN void gather_run(MEL_GLOBAL(const Word) from, std::int64_t step, int type, int unit, int first, int last,
-                       MEL_SHARED(float) exchange) {
-  MEL_NO_UNROLL
-  for (int e = first + unit; e < last; e += kGatherLoads * Plan::kLanes) {
-    Word words[kGatherLoads];
-    MEL_UNROLL
-    for (int i = 0; i < kGatherLoads; ++i) {
-      const int at = e + i * Plan::kLanes;
-      words[i] = from[(at < last ? at : e) * step];
-    }
-    float values[kGatherLoads];
-    convert_words(type, words, values);
-    MEL_UNROLL
-    for (int i = 0; i < kGatherLoads; ++i) {
-      const int at = e + i * Plan::kLanes;
-      if (at < last) exchange[gathered_at<Plan>(at)] = values[i];
-    }
-  }
-}
-
-// The signal's part of a frame and the copies before and behind it; zeros stand in `exchange` already.
+// A frame's samples, which begin at `start`: the signal's, copies of others before and behind it, or zeros.
 template <class Plan, typename Word>
 MEL_FN void gather_frame(MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t start, int unit,
                          MEL_SHARED(float) exchange) {
+  MEL_GLOBAL(const Word) from = MEL_GLOBAL_CAST(const Word, samples.x.data) + item_at;
   const std::int64_t length = samples.framing.length, pad = samples.framing.pad;
   const int low = clamped(-pad - start, Plan::N), high = clamped(length + pad - start, Plan::N);
+  const std::int64_t before = samples.fold_step * start + samples.fold_low;
+  const std::int64_t behind = samples.fold_step * start + samples.fold_high;
   MEL_NO_UNROLL
-  for (int zone = 0; zone < 3; ++zone) {
-    const int step = zone == 1 ? 1 : samples.fold_step;
-    std::int64_t base = step * start;  // sample e is the signal's base + step * e
-    if (zone != 1) base += zone == 0 ? samples.fold_low : samples.fold_high;
-    int first = zone == 0 ? 0 : zone == 1 ? low : high, last = zone == 0 ? low : zone == 1 ? high : Plan::N;
-    if (step == 0) {
-      if (base < 0 || base >= length) last = first;
-    } else {
-      first = mel_max(first, clamped(step > 0 ? -base : base - length + 1, Plan::N));
-      last = mel_min(last, clamped(step > 0 ? length - base : base + 1, Plan::N));
+  for (int e = unit; e < Plan::N; e += kGatherLoads * Plan::kLanes) {
+    Word words[kGatherLoads];
+    std::uint32_t there = 0;
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      std::int64_t source = start + at;
+      if (at < low) source = before + samples.fold_step * at;
+      if (at >= high) source = behind + samples.fold_step * at;
+      const bool valid = source >= 0 && source < length;
+      if (valid) there |= 1u << i;
+      words[i] = from[(valid ? source : 0) * samples.x.stride];
     }
-    gather_run<Plan>(MEL_GLOBAL_CAST(const Word, samples.x.data) + (item_at + base * samples.x.stride),
-                     step * samples.x.stride, samples.x.type, unit, first, last, exchange);
+    float values[kGatherLoads];
+    convert_words(samples.x.type, words, values);
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      if (at < Plan::N) exchange[gathered_at<Plan>(at)] = (there >> i & 1u) != 0 ? values[i] : 0.0f;
+    }
   }
 }
 
@@ -245,14 +298,6 @@ MEL_FN void multiply_reciprocals(MEL_ARGS(Reciprocals<float>) r, MEL_ARGS(Framin
 template <class Plan>
 MEL_FN void gather(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, FastLane lane, std::int64_t item_at,
                    std::int64_t start, bool inside, MEL_SHARED(float) exchange) {
-  if (!inside) {
-    if (lane.active) {
-      for (int i = 4 * lane.unit; i < 2 * Plan::kRow * Plan::A; i += 4 * Plan::kLanes) {
-        mel_store4(exchange + i, Vec4<float>{0.0f, 0.0f, 0.0f, 0.0f});
-      }
-    }
-    t.sync_warp();
-  }
   if (lane.active) {
     if (samples.sample_bytes == 4) {
       gather_frame<Plan, float>(samples, item_at, start, lane.unit, exchange);

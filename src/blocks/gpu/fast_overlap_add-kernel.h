@@ -1,8 +1,9 @@
 // The overlap-add of the fast inverse: frames in shared memory, in order, to finished samples.
 //
-// A sample's place in its hop, and with it the window's values there, belong to one thread for the whole march: per
-// frame it adds a value to each of the sums that the frame touches, and the oldest of them is finished. Every sample is
-// ((0 + w y_t) + w y_t+1) + ..., each step a fused multiply-add, however frames are dealt to blocks.
+// A thread has a place in the hop, and with it the window's values there, for the whole march, and of a step's hops
+// every groups-th: it adds up what the step's frames bring to them, writes those that are finished, and for the first
+// ones also what this step brings to the hops after it, the carry. Every sample is ((0 + w y_t) + w y_t+1) + ..., each
+// step a fused multiply-add, however frames are dealt to blocks.
 #pragma once
 
 #include "blocks/gpu/overlap_edges-kernel.h"
@@ -10,8 +11,10 @@
 
 namespace melisma::gpu {
 
-// Frames over a sample that threads keep the sums of; with more, a hop is so short that they take it sample by sample.
-enum { kMostOverlaps = 8 };
+// Frames over a sample, up to which a thread keeps its window in registers; from 5 on their number is no constant, and
+// four places side by side would need too many.
+enum { kMostInRegisters = 8 };
+enum { kNoHop = 1 << 18 };  // the group of threads left over: beyond all hops of a step
 
 template <typename Wide>
 struct OverlapAddArgs {
@@ -36,6 +39,7 @@ struct OverlapAddArgs {
   int overlaps;             // frames over a sample, at most
   int width;                // samples that a thread takes side by side, 1, 2 or 4, and stores together
   int vectors;              // whether they may be stored together
+  int places, groups;       // threads of a hop, and hops at once
   int carry_at, period_at;  // floats from the window's start in shared memory
 };
 
@@ -45,6 +49,19 @@ struct OverlapTask {
   int begin, end, first_frame;
   int simple_begin, simple_end;  // hops that are written whole, at once, with the interior's reciprocals
   std::int64_t out_at;           // where the sample that frame 0 starts with would be
+};
+
+enum { kUsualHop400 = 160 };
+
+// Hops at once. places: threads of a hop; after: hops that a frame reaches beyond its own.
+MEL_HOST_FN constexpr int groups_of(int threads, int places, int frames, int after) {
+  const int groups = threads / places, most = frames > after ? frames : after;
+  return groups < 1 ? 1 : groups < most ? groups : most;
+}
+
+// A thread's place in the hop and the first hop of a step that it takes.
+struct OverlapShare {
+  int place, group;
 };
 
 template <int V>
@@ -200,34 +217,24 @@ struct OverlapAdd {
     return args.fold > 0 ? sum : add_copies(args.framing, args.copies, task.item, sample, sum);
   }
 
-  // Adds a frame to the sums; the first of them is finished then. frame: its sample at the thread's place in hop 0.
-  template <int kOverlaps, int V>
-  MEL_FN static Side<V> add_frame(MEL_SHARED(const float) frame, int hop, int place,
-                                  MEL_LOCAL const Side<V> (&window)[kOverlaps], MEL_LOCAL Side<V> (&sums)[kOverlaps]) {
-    enum : int { kSure = kOverlaps > 4 ? 4 : kOverlaps - 1 };  // hops that lie in the frame in any case
-    Side<V> done = sums[0];
+  MEL_FN static OverlapShare share_of(MEL_THREAD_ARG t, MEL_ARGS(Args) args) {
+    const int group = t.thread() / args.places;
+    if (args.groups == 1) return OverlapShare{t.thread() * args.width, 0};
+    return OverlapShare{t.thread() % args.places * args.width, group < args.groups ? group : int(kNoHop)};
+  }
+
+  template <int V>
+  MEL_FN static void clear(MEL_LOCAL Side<V>& v) {
     MEL_UNROLL
-    for (int c = 0; c < kOverlaps; ++c) {
-      Side<V> value;
-      if (c < kSure || place + c * hop < N) {
-        load_side(frame + c * hop, value);
-      } else {
-        MEL_UNROLL
-        for (int i = 0; i < V; ++i) value.at[i] = 0.0f;
-      }
-      MEL_UNROLL
-      for (int i = 0; i < V; ++i) {
-        const float sum = mel_fma(value.at[i], window[c].at[i], sums[c].at[i]);
-        if (c == 0) {
-          done.at[i] = sum;
-        } else {
-          sums[c - 1].at[i] = sum;
-        }
-      }
-    }
+    for (int i = 0; i < V; ++i) v.at[i] = 0.0f;
+  }
+  // sum + window y
+  template <int V>
+  MEL_FN static void add_product(MEL_SHARED(const float) y, MEL_LOCAL const Side<V>& window, MEL_LOCAL Side<V>& sum) {
+    Side<V> value;
+    load_side(y, value);
     MEL_UNROLL
-    for (int i = 0; i < V; ++i) sums[kOverlaps - 1].at[i] = 0.0f;
-    return done;
+    for (int i = 0; i < V; ++i) sum.at[i] = mel_fma(value.at[i], window.at[i], sum.at[i]);
   }
   template <int V>
   MEL_FN static void store_finished(MEL_GLOBAL(float) out, Side<V> done, MEL_LOCAL const Side<V>& inverse) {
@@ -236,63 +243,109 @@ struct OverlapAdd {
     store_side(out, done);
   }
 
+  // Adds frames most .. least back from a hop to the sum at a place in it; that of c back has it at y[c * apart].
+  // kOverlaps: values of the window in registers, 0 if they are read as they are needed. kSure: those less than so many
+  // back are among them.
+  template <int kOverlaps, int kSure, int V>
+  MEL_FN static void add_frames(MEL_SHARED(const float) y, int apart, int most, int least,
+                                MEL_LOCAL const Side<V> (&window)[kOverlaps > 0 ? kOverlaps : 1],
+                                MEL_SHARED(const float) window_at, int hop, MEL_LOCAL Side<V>& sum) {
+    if (kOverlaps > 0) {
+      MEL_UNROLL
+      for (int c = kOverlaps - 1; c >= 0; --c) {
+        if (c < kSure || (c <= most && c >= least)) add_product(y + c * apart, window[kOverlaps > 0 ? c : 0], sum);
+      }
+    } else {
+      int c = most;
+      MEL_NO_UNROLL
+      for (; c >= least + 3; c -= 4) {
+        MEL_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          Side<V> weights;
+          load_side(window_at + (c - i) * hop, weights);
+          add_product(y + (c - i) * apart, weights, sum);
+        }
+      }
+      MEL_NO_UNROLL
+      for (; c >= least; --c) {
+        Side<V> weights;
+        load_side(window_at + c * hop, weights);
+        add_product(y + c * apart, weights, sum);
+      }
+    }
+  }
+
   // Hops first .. first + count - 1, the first `there` of which have a frame in `frames`. Those that are not simple are
-  // left where their frames began. kOverlaps: at least args.overlaps.
-  template <int kOverlaps, int V>
-  MEL_FN static void add_side_by_side(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task,
-                                      int first, int count, int there, MEL_SHARED(float) frames,
-                                      MEL_SHARED(float) memory) {
-    const int hop = static_cast<int>(args.framing.hop);
+  // left where their frames began.
+  // kHop: the hop where it is a constant, else 0.
+  template <int kOverlaps, int V, int kHop>
+  MEL_FN static void add_hops(MEL_ARGS(Args) args, MEL_LOCAL const OverlapShare& share,
+                              MEL_LOCAL const OverlapTask& task, int first, int count, int there,
+                              MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
+    enum : int { F = Plan::kFrames, kPitch = Plan::kFrameFloats, kWindows = kOverlaps > 0 ? kOverlaps : 1 };
+    const int hop = kHop > 0 ? kHop : static_cast<int>(args.framing.hop);
+    enum : int { kFixed = kOverlaps > 0 && kOverlaps < kMostInRegisters ? 1 : 0, kSure = kFixed ? kOverlaps - 1 : 4 };
+    const int after = (kFixed ? kOverlaps : args.overlaps) - 1;  // kSure at least, if kOverlaps is not 0
+    const int groups = kHop > 0 ? groups_of(kThreads, kHop / V, F, kOverlaps - 1) : args.groups;
     const int simple = mel_max(0, task.simple_begin - first), simple_end = mel_min(count, task.simple_end - first);
-    const bool all_simple = task.simple_begin <= first && task.simple_end - first >= Plan::kFrames &&
-                            there == Plan::kFrames && count == Plan::kFrames;
+    const bool all_simple = simple == 0 && simple_end == F && there == F;
     const bool fresh = first == task.first_frame;
+    // Where the carry goes farther than a step it has two halves, one read, one written.
+    const int half = after > F ? after * hop : 0, round = (first - task.first_frame) / F % 2;
+    MEL_SHARED(const float) carried = memory + args.carry_at + round * half;
+    MEL_SHARED(float) carry = memory + args.carry_at + (half - round * half);
+    const int apart = hop - kPitch, tested = all_simple ? after : mel_max(int(F), after);
     MEL_NO_UNROLL
-    for (int place = t.thread() * V; place < hop; place += kThreads * V) {
-      Side<V> window[kOverlaps], sums[kOverlaps], inverse;
+    for (int place = share.place; place < hop; place += groups == 1 ? kThreads * V : hop) {
+      const int most = place + after * hop < N ? after : after - 1;  // hops of a frame after which the place is in it
+      MEL_SHARED(const float) window_at = memory + place;
+      Side<V> window[kWindows], inverse;
       MEL_UNROLL
       for (int c = 0; c < kOverlaps; ++c) {
-        MEL_UNROLL
-        for (int i = 0; i < V; ++i) window[c].at[i] = sums[c].at[i] = 0.0f;
-        if (place + c * hop < N) load_side(memory + place + c * hop, window[c]);
-        if (!fresh && c + 1 < args.overlaps) load_side(memory + args.carry_at + place + c * hop, sums[c]);
+        clear(window[c]);
+        if (c < kSure || c <= most) load_side(window_at + c * hop, window[c]);
       }
       MEL_UNROLL
       for (int i = 0; i < V; ++i) inverse.at[i] = 1.0f;
       if (args.with_envelope != 0 && hop <= N) load_side(memory + args.period_at + place, inverse);
-      MEL_GLOBAL(float) out = MEL_GLOBAL_CAST(float, args.out.data) + (task.out_at + std::int64_t(first) * hop + place);
-      MEL_SHARED(float) frame = frames + place;
-      if (all_simple) {
-        MEL_UNROLL
-        for (int f = 0; f < Plan::kFrames; ++f) {
-          const Side<V> done = add_frame<kOverlaps, V>(frame + f * Plan::kFrameFloats, hop, place, window, sums);
-          store_finished(out, done, inverse);
-          out += hop;
-        }
-      } else {
-        MEL_NO_UNROLL
-        for (int f = 0; f < count; ++f) {
-          Side<V> done = sums[0];
-          if (f < there) {
-            done = add_frame<kOverlaps, V>(frame, hop, place, window, sums);
-          } else {
-            MEL_UNROLL
-            for (int c = 0; c + 1 < kOverlaps; ++c) sums[c] = sums[c + 1];
-            MEL_UNROLL
-            for (int i = 0; i < V; ++i) sums[kOverlaps - 1].at[i] = 0.0f;
-          }
-          if (f >= simple && f < simple_end) {
-            store_finished(out, done, inverse);
+      const std::int64_t out_at = task.out_at + std::int64_t(first + share.group) * hop + place;
+      MEL_GLOBAL(float) out = MEL_GLOBAL_CAST(float, args.out.data) + out_at;
+      const std::int64_t out_step = std::int64_t(groups) * hop;
+      int h = share.group;
+      MEL_NO_UNROLL
+      for (; h < tested; h += groups) {
+        MEL_SHARED(float) y = frames + (h * kPitch + place);
+        Side<V> sum;
+        if (h < count) {
+          clear(sum);
+          if (h < after && !fresh) load_side(carried + (h * hop + place), sum);
+          add_frames<kOverlaps, 0>(y, apart, mel_min(most, h), mel_max(0, h - there + 1), window, window_at, hop, sum);
+          if (h >= simple && h < simple_end) {
+            store_finished(out, sum, inverse);
           } else if (place < N) {
-            keep_side(frame, done);
+            keep_side(y, sum);
           }
-          out += hop;
-          frame += Plan::kFrameFloats;
         }
+        if (h < after) {  // hop h of the next step
+          clear(sum);
+          if (h + F < after && !fresh) load_side(carried + ((h + F) * hop + place), sum);
+          add_frames<kOverlaps, 0>(y + F * kPitch, apart, mel_min(most, h + F), h + F - there + 1, window, window_at,
+                                   hop, sum);
+          keep_side(carry + (h * hop + place), sum);
+        }
+        out += out_step;
       }
-      MEL_UNROLL
-      for (int c = 0; c + 1 < kOverlaps; ++c) {
-        if (c + 1 < args.overlaps) keep_side(memory + args.carry_at + place + c * hop, sums[c]);
+      if (!all_simple) continue;
+      MEL_SHARED(const float) y = frames + (h * kPitch + place);
+      const int y_step = groups * kPitch;
+      MEL_NO_UNROLL
+      for (; h < F; h += groups) {
+        Side<V> sum;
+        clear(sum);
+        add_frames<kOverlaps, kSure>(y, apart, most, 0, window, window_at, hop, sum);
+        store_finished(out, sum, inverse);
+        out += out_step;
+        y += y_step;
       }
     }
   }
@@ -368,58 +421,44 @@ struct OverlapAdd {
     }
   }
 
-  // Any hop, a sample after the other. The carry has two halves, one read, one written.
-  MEL_FN static void add_one_by_one(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task, int first,
-                                    int count, int there, MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
-    const int hop = static_cast<int>(args.framing.hop);
-    const int round = (first - task.first_frame) / Plan::kFrames % 2;
-    MEL_SHARED(float) carried = memory + args.carry_at + round * N;
-    MEL_SHARED(float) carry = memory + args.carry_at + (1 - round) * N;
-    const int held = first == task.first_frame ? 0 : (args.overlaps - 1) * hop;
-    const int all = (count + args.overlaps - 1) * hop;
-    for (int at = t.thread(); at < all; at += kThreads) {
-      float sum = at < held ? carried[at] : 0.0f;
-      for (int f = at < N ? 0 : (at - N) / hop + 1; f <= mel_min(at / hop, there - 1); ++f) {
-        sum = mel_fma(frames[f * Plan::kFrameFloats + at - f * hop], memory[at - f * hop], sum);
-      }
-      if (at >= count * hop) {
-        carry[at - count * hop] = sum;
-      } else {
-        frames[at / hop * Plan::kFrameFloats + at % hop] = sum;
-      }
-    }
-  }
-
   template <int kOverlaps>
-  MEL_FN static void add_overlaps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task, int first,
-                                  int count, int there, MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
-    // Beyond 4 overlaps the window of 4 samples would take too many registers.
-    enum : int { kWidest = kOverlaps > 4 ? 2 : 4 };
+  MEL_FN static void add_overlaps(MEL_ARGS(Args) args, MEL_LOCAL const OverlapShare& share,
+                                  MEL_LOCAL const OverlapTask& task, int first, int count, int there,
+                                  MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
+    enum : int { kWidest = kOverlaps < kMostInRegisters ? 4 : 2 };
     if (args.width == 1) {
-      add_side_by_side<kOverlaps, 1>(t, args, task, first, count, there, frames, memory);
+      add_hops<kOverlaps, 1, 0>(args, share, task, first, count, there, frames, memory);
     } else if (args.width == 2) {
-      add_side_by_side<kOverlaps, 2>(t, args, task, first, count, there, frames, memory);
+      add_hops<kOverlaps, 2, 0>(args, share, task, first, count, there, frames, memory);
     } else {
-      add_side_by_side<kOverlaps, kWidest>(t, args, task, first, count, there, frames, memory);
+      add_hops<kOverlaps, kWidest, 0>(args, share, task, first, count, there, frames, memory);
     }
   }
 
-  MEL_FN static void add(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task, int first, int count,
-                         int there, MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
-    if (args.overlaps == 1) {
-      add_overlaps<1>(t, args, task, first, count, there, frames, memory);
+  MEL_FN static void add(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapShare& share,
+                         MEL_LOCAL const OverlapTask& task, int first, int count, int there, MEL_SHARED(float) frames,
+                         MEL_SHARED(float) memory) {
+    enum : int { kQuarter = N / 4, kQuarterWidth = kQuarter % 4 == 0 ? 4 : 2 };
+    if (args.framing.hop == kQuarter && args.width == kQuarterWidth) {
+      add_hops<4, kQuarterWidth, kQuarter>(args, share, task, first, count, there, frames, memory);
+    } else if (N == 400 && args.framing.hop == kUsualHop400 && args.width == 4) {
+      add_hops<3, 4, kUsualHop400>(args, share, task, first, count, there, frames, memory);
     } else if (args.overlaps == 2) {
-      add_overlaps<2>(t, args, task, first, count, there, frames, memory);
+      add_overlaps<2>(args, share, task, first, count, there, frames, memory);
     } else if (args.overlaps == 3) {
-      add_overlaps<3>(t, args, task, first, count, there, frames, memory);
+      add_overlaps<3>(args, share, task, first, count, there, frames, memory);
     } else if (args.overlaps == 4) {
-      add_overlaps<4>(t, args, task, first, count, there, frames, memory);
-    } else if (args.overlaps <= kMostOverlaps) {
-      add_overlaps<kMostOverlaps>(t, args, task, first, count, there, frames, memory);
+      add_overlaps<4>(args, share, task, first, count, there, frames, memory);
+    } else if (args.overlaps > 4 && args.overlaps <= kMostInRegisters && args.width < 4) {
+      add_overlaps<kMostInRegisters>(args, share, task, first, count, there, frames, memory);
     } else {
-      add_one_by_one(t, args, task, first, count, there, frames, memory);
+      add_overlaps<0>(args, share, task, first, count, there, frames, memory);
     }
     add_rest(t, args, task, first, count, frames, memory);
+  }
+  MEL_FN static void add(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_LOCAL const OverlapTask& task, int first, int count,
+                         int there, MEL_SHARED(float) frames, MEL_SHARED(float) memory) {
+    add(t, args, share_of(t, args), task, first, count, there, frames, memory);
   }
 };
 

@@ -29,6 +29,12 @@ MEL_FN FastLane fast_lane(MEL_THREAD_ARG t) {
   return FastLane{active ? frame : 0, 8 * kEights + (lane - kFirst) % kDivisor, active};
 }
 
+// That of a frame's lane 0.
+template <class Plan>
+MEL_FN int first_lane(int frame) {
+  return frame * (Plan::kLanes % 8 == 0 || Plan::kLanes < 8 ? int(Plan::kLanes) : 8);
+}
+
 // Values 2 i and 2 i + 1 of `table`, [i / 2][of_row] of two complex values.
 template <int kCount>
 MEL_FN void multiply_pairwise(MEL_LOCAL Complex<float> (&v)[kCount], MEL_SHARED(const float) table, int of_row) {

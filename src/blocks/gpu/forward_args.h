@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "blocks/gpu/bank_ranges.h"
 #include "blocks/gpu/frame_transform.h"
 #include "blocks/gpu/generic_forward-kernel.h"
 #include "blocks/gpu/job.h"
@@ -46,15 +47,11 @@ const BandRange* band_ranges(const Bank& bank, Runner& runner) {
       }));
 }
 
-template <class Runner>
+template <typename T, class Runner>
 BankArgs bank_args(const Bank& bank, Runner& runner) {
-  return {bank.data,
-          bank.host != nullptr ? band_ranges(bank, runner) : nullptr,
-          bank.bin_stride,
-          bank.band_stride,
-          static_cast<int>(bank.bins),
-          static_cast<int>(bank.bands),
-          sample_type(bank.dtype)};
+  BankArgs args = matrix_args(bank);
+  args.ranges = bank.host != nullptr ? band_ranges(bank, runner) : scan_bank<T>(bank, false, runner).bins_of_band;
+  return args;
 }
 
 inline int real_bins_mode(RealBins bins) {
@@ -80,7 +77,7 @@ ForwardArgs<T> forward_args(const ForwardJob& job, Runner& runner) {
   args.frames_inner = frames_inner(job.out) ? 1 : 0;
   args.power = power_args<T>(job.power.power);
   if (job.epilogue == Epilogue::kBands) {
-    args.bank = bank_args(job.power.bank, runner);
+    args.bank = bank_args<T>(job.power.bank, runner);
     args.log = log_args<T>(job.power.log, limits_range(job));
   }
   args.lowest = -std::numeric_limits<T>::infinity();

@@ -43,7 +43,7 @@ template <class Runner>
 const BandRange* bands_of_bin(const Bank& bank, Runner& runner) {
   const auto fill = [&](void* to) {
     BandRange* const ranges = static_cast<BandRange*>(to);
-    std::fill_n(ranges, bank.bins, BandRange{0, 0});
+    std::fill_n(ranges, bank.bins, BandRange{static_cast<std::int32_t>(bank.bands), 0});
     std::int32_t b = 0;
     for (const FilterBank::Band& band : bank.host->band()) {
       for (std::int64_t k = band.first_bin; k < band.first_bin + band.count; ++k) {
@@ -58,8 +58,9 @@ const BandRange* bands_of_bin(const Bank& bank, Runner& runner) {
       runner.table(bank_key("bands_of_bin", bank), static_cast<std::size_t>(bank.bins) * sizeof(BandRange), fill));
 }
 
+// weights: of a bank that the host does not know, bin by bin.
 template <typename T, class Runner>
-GradientArgs<T> gradient_args(const InverseJob& job, Runner& runner) {
+GradientArgs<T> gradient_args(const InverseJob& job, Runner& runner, ScannedBank<T>* weights = nullptr) {
   GradientArgs<T> args{};
   const double power = job.power.power, exponent = power / 2 - 1;
   const bool packed = job.framing.n_fft % 2 == 0;  // the window is halved then, which stands for the gain's half
@@ -76,8 +77,16 @@ GradientArgs<T> gradient_args(const InverseJob& job, Runner& runner) {
     gain *= log.post_mul;
     args.with_bands = 1;
     args.bins = static_cast<int>(job.power.bank.bins);
-    args.bank = bank_args(job.power.bank, runner);
-    if (job.power.bank.host != nullptr) args.bands_of_bin = bands_of_bin(job.power.bank, runner);
+    args.bank = matrix_args(job.power.bank);
+    if (job.power.bank.host != nullptr) {
+      args.bank.ranges = band_ranges(job.power.bank, runner);
+      args.bands_of_bin = bands_of_bin(job.power.bank, runner);
+    } else {
+      const ScannedBank<T> scanned = scan_bank<T>(job.power.bank, weights != nullptr, runner);
+      args.bank.ranges = scanned.bins_of_band;
+      args.bands_of_bin = scanned.bands_of_bin;
+      if (weights != nullptr) *weights = scanned;
+    }
     args.log = {log.enabled ? 1 : 0, static_cast<T>(log.scale * log.mul), static_cast<T>(log.mul),
                 static_cast<T>(log.add), static_cast<T>(log.floor)};
   }

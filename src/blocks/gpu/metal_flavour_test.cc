@@ -20,11 +20,11 @@ namespace melisma::gpu {
 constexpr int kTwoWarps400 = 400, kTwoWarps1024 = 1024;
 template <>
 struct FastInverseVariant<kTwoWarps400> {
-  static constexpr int kC = 20, kR = 10, kLanes = 10, kWarps = 2, kMinBlocks = 1;
+  static constexpr int kC = 20, kR = 10, kLanes = 10, kWarps = 2, kMinBlocks = 1, kBuffers = 1;
 };
 template <>
 struct FastInverseVariant<kTwoWarps1024> {
-  static constexpr int kC = 32, kR = 16, kLanes = 16, kWarps = 2, kMinBlocks = 1;
+  static constexpr int kC = 32, kR = 16, kLanes = 16, kWarps = 2, kMinBlocks = 1, kBuffers = 1;
 };
 
 namespace {
@@ -76,7 +76,7 @@ void run_fast(const ForwardJob& job) {
 }
 
 TEST(MetalFlavour, FastStft) {
-  for (const std::int64_t n : {128, 256, 400}) expect_stft(n, n / 4 + 1, run_fast);
+  for (const std::int64_t n : {128, 256, 400, 512}) expect_stft(n, n / 4 + 1, run_fast);
 }
 
 template <typename Run>
@@ -103,7 +103,7 @@ TEST(MetalFlavour, Bands) {
     emulator::Runner runner(emulator::Options::metal());
     run_generic_forward(job, runner);
   });
-  for (const std::int64_t n : {128, 256, 400}) expect_bands(n, run_fast);
+  for (const std::int64_t n : {128, 256, 400, 512}) expect_bands(n, run_fast);
 }
 
 template <typename Run>

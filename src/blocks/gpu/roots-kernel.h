@@ -6,32 +6,26 @@
 namespace melisma::gpu {
 
 // cos(2 pi k / M), a quarter of a turn.
-MEL_CONSTANT constexpr float kQuarter40[] = {1.0f,
+MEL_CONSTANT constexpr float kQuarter80[] = {1.0f,
+                                             0.996917333733f,
                                              0.987688340595f,
+                                             0.972369920398f,
                                              0.951056516295f,
+                                             0.923879532511f,
                                              0.891006524188f,
+                                             0.852640164354f,
                                              0.809016994375f,
+                                             0.7604059656f,
                                              0.707106781187f,
+                                             0.64944804833f,
                                              0.587785252292f,
+                                             0.522498564716f,
                                              0.45399049974f,
+                                             0.382683432365f,
                                              0.309016994375f,
+                                             0.233445363856f,
                                              0.15643446504f,
-                                             0.0f};
-MEL_CONSTANT constexpr float kQuarter60[] = {1.0f,
-                                             0.994521895368f,
-                                             0.978147600734f,
-                                             0.951056516295f,
-                                             0.913545457643f,
-                                             0.866025403784f,
-                                             0.809016994375f,
-                                             0.743144825477f,
-                                             0.669130606359f,
-                                             0.587785252292f,
-                                             0.5f,
-                                             0.406736643076f,
-                                             0.309016994375f,
-                                             0.207911690818f,
-                                             0.104528463268f,
+                                             0.0784590957278f,
                                              0.0f};
 MEL_CONSTANT constexpr float kQuarter100[] = {1.0f,
                                               0.998026728428f,
@@ -58,6 +52,37 @@ MEL_CONSTANT constexpr float kQuarter100[] = {1.0f,
                                               0.187381314586f,
                                               0.125333233564f,
                                               0.0627905195293f,
+                                              0.0f};
+MEL_CONSTANT constexpr float kQuarter120[] = {1.0f,
+                                              0.998629534755f,
+                                              0.994521895368f,
+                                              0.987688340595f,
+                                              0.978147600734f,
+                                              0.965925826289f,
+                                              0.951056516295f,
+                                              0.933580426497f,
+                                              0.913545457643f,
+                                              0.891006524188f,
+                                              0.866025403784f,
+                                              0.838670567945f,
+                                              0.809016994375f,
+                                              0.777145961457f,
+                                              0.743144825477f,
+                                              0.707106781187f,
+                                              0.669130606359f,
+                                              0.62932039105f,
+                                              0.587785252292f,
+                                              0.544639035015f,
+                                              0.5f,
+                                              0.45399049974f,
+                                              0.406736643076f,
+                                              0.358367949545f,
+                                              0.309016994375f,
+                                              0.258819045103f,
+                                              0.207911690818f,
+                                              0.15643446504f,
+                                              0.104528463268f,
+                                              0.0523359562429f,
                                               0.0f};
 MEL_CONSTANT constexpr float kQuarter128[] = {1.0f,
                                               0.998795456205f,
@@ -96,26 +121,26 @@ MEL_CONSTANT constexpr float kQuarter128[] = {1.0f,
 template <int M>
 struct Quarter;
 template <>
-struct Quarter<40> {
-  MEL_FN static float cosine(int k) { return kQuarter40[k]; }
-};
-template <>
-struct Quarter<60> {
-  MEL_FN static float cosine(int k) { return kQuarter60[k]; }
+struct Quarter<80> {
+  MEL_FN static float cosine(int k) { return kQuarter80[k]; }
 };
 template <>
 struct Quarter<100> {
   MEL_FN static float cosine(int k) { return kQuarter100[k]; }
 };
 template <>
+struct Quarter<120> {
+  MEL_FN static float cosine(int k) { return kQuarter120[k]; }
+};
+template <>
 struct Quarter<128> {
   MEL_FN static float cosine(int k) { return kQuarter128[k]; }
 };
 
-// The table of the N-th roots; N divides 40, 60, 100 or 128.
+// The table of the N-th roots; N divides 80, 100, 120 or 128.
 template <int N>
 struct RootTable {
-  enum : int { M = 128 % N == 0 ? 128 : 40 % N == 0 ? 40 : 60 % N == 0 ? 60 : 100 };
+  enum : int { M = 128 % N == 0 ? 128 : 80 % N == 0 ? 80 : 120 % N == 0 ? 120 : 100 };
   static_assert(M % N == 0, "no table of this order");
   MEL_FN static float cosine(int turn) {  // of `turn` M-th parts of a turn, turn < M
     const int half = 2 * turn > M ? M - turn : turn;

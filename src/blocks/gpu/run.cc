@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "blocks/gpu/fast_forward.h"
+#include "blocks/gpu/fast_gradient.h"
 #include "blocks/gpu/fast_inverse.h"
 #include "blocks/gpu/job_trial.h"
 #include "blocks/gpu/variant.h"
@@ -78,6 +79,11 @@ auto functions_of(const Backend& backend) {
   if constexpr (std::is_same_v<Job, ForwardJob>) return std::pair(backend.plan_forward, backend.forward);
   if constexpr (std::is_same_v<Job, InverseJob>) return std::pair(backend.plan_inverse, backend.inverse);
   if constexpr (std::is_same_v<Job, WindowJob>) return std::pair(backend.plan_window, backend.window);
+  if constexpr (std::is_same_v<Job, ConvForwardJob>) return std::pair(backend.plan_conv_forward, backend.conv_forward);
+  if constexpr (std::is_same_v<Job, ConvBackwardJob>) {
+    return std::pair(backend.plan_conv_backward, backend.conv_backward);
+  }
+  if constexpr (std::is_same_v<Job, ConvUpdateJob>) return std::pair(backend.plan_conv_update, backend.conv_update);
 }
 
 DeviceInfo ask_info(const char* op, const Backend& backend, Device device) {
@@ -106,7 +112,8 @@ std::vector<int> lines_of(const ForwardJob& job, const DeviceInfo& info) {
   return fast_forward_indices(job, info.shared_limit);
 }
 std::vector<int> lines_of(const InverseJob& job, const DeviceInfo& info) {
-  return fast_inverse_indices(job, info.shared_limit);
+  return job.x.data != nullptr ? fast_gradient_indices(job, info.shared_limit)
+                               : fast_inverse_indices(job, info.shared_limit);
 }
 
 template <class Job>
@@ -141,15 +148,20 @@ Plan plan_call(const char* op, const Backend& backend, Device device, const Job&
   return plan;
 }
 
-Plan plan_call(const char* op, const Backend& backend, Device /*device*/, const WindowJob& job,
-               const Queue& /*queue*/) {
-  return planned(op, backend, job, {options().cuda_path});
-}
+// Jobs whose kernels have no variants.
+template <class Job>
+inline constexpr bool kNoVariants = std::is_same_v<Job, WindowJob> || std::is_same_v<Job, ConvForwardJob> ||
+                                    std::is_same_v<Job, ConvBackwardJob> || std::is_same_v<Job, ConvUpdateJob>;
 
 template <class Job>
 void run_job(const char* op, Device device, const Job& job, const Queue& queue) {
   const Backend& backend = gpu_backend(op, device);
-  const Plan plan = plan_call(op, backend, device, job, queue);
+  Plan plan;
+  if constexpr (kNoVariants<Job>) {
+    plan = planned(op, backend, job, {options().cuda_path});
+  } else {
+    plan = plan_call(op, backend, device, job, queue);
+  }
   if (plan.fallback) {
     count_call(op, backend.generic_name, kept(plan.reason));
   } else {
@@ -178,8 +190,22 @@ Explanation explain_job(const char* op, Device device, const Job& job) {
 void run(const char* op, Device device, const ForwardJob& job, const Queue& queue) { run_job(op, device, job, queue); }
 void run(const char* op, Device device, const InverseJob& job, const Queue& queue) { run_job(op, device, job, queue); }
 void run(const char* op, Device device, const WindowJob& job, const Queue& queue) { run_job(op, device, job, queue); }
+void run(const char* op, Device device, const ConvForwardJob& job, const Queue& queue) {
+  run_job(op, device, job, queue);
+}
+void run(const char* op, Device device, const ConvBackwardJob& job, const Queue& queue) {
+  run_job(op, device, job, queue);
+}
+void run(const char* op, Device device, const ConvUpdateJob& job, const Queue& queue) {
+  run_job(op, device, job, queue);
+}
 
 Explanation explain(const char* op, Device device, const ForwardJob& job) { return explain_job(op, device, job); }
 Explanation explain(const char* op, Device device, const InverseJob& job) { return explain_job(op, device, job); }
+Explanation explain(const char* op, Device device, const ConvForwardJob& job) {
+  const Backend& backend = gpu_backend(op, device);
+  const Plan plan = planned(op, backend, job, {options().cuda_path}, true);
+  return {backend.name, plan.kernel, plan.reason};
+}
 
 }  // namespace melisma::gpu

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "blocks/gpu/fast_forward.h"
+#include "blocks/gpu/fast_gradient.h"
 #include "blocks/gpu/fast_inverse.h"
 #include "melisma/error.h"
 #include "melisma/runtime.h"
@@ -25,6 +26,8 @@ namespace melisma::gpu {
 namespace {
 
 enum Hop : std::uint8_t { kDivides, kEven, kOdd, kFractional };
+enum Kernel : std::uint8_t { kForward, kInverse, kGradient };  // places in kTunedKernels
+enum GradientOf : std::uint8_t { kOfPowers, kOfBands, kOfLogarithms };
 enum SpectrumLayout : std::uint8_t { kOneRun, kFrameMajor, kFrequencyMajor, kApart };
 
 std::uint8_t layout_of(const Grid& grid, std::int64_t rows) {
@@ -159,22 +162,29 @@ JobClass class_of(const ForwardJob& job, Device device) {
 
 JobClass class_of(const InverseJob& job, Device device) {
   JobClass result = class_of(job.framing, job.items, job.out, device);
-  result.inverse = 1;
+  if (job.x.data != nullptr) {
+    result.kernel = kGradient;
+    result.result = !job.bands ? kOfPowers : job.power.log.enabled ? kOfLogarithms : kOfBands;
+    result.layout = layout_of(job.spec, job.bands ? job.power.bank.bands : job.bin_count);
+    return result;
+  }
+  result.kernel = kInverse;
   result.result = job.envelope.enabled ? 1 : 0;
   result.layout = layout_of(job.spec, job.framing.n_fft / 2 + (job.bins == BinSet::kNoNyquist ? 0 : 1));
   return result;
 }
 
 std::string text_of(const JobClass& job) {
-  static constexpr const char* kForward[] = {"spectrum", "power", "bands"};
-  static constexpr const char* kInverse[] = {"stft adjoint", "istft"};
+  static constexpr const char* kOfForward[] = {"spectrum", "power", "bands"};
+  static constexpr const char* kOfInverse[] = {"stft adjoint", "istft"};
+  static constexpr const char* kOfGradient[] = {"power backward", "bands backward", "log bands backward"};
+  static constexpr const char* const* kResults[] = {kOfForward, kOfInverse, kOfGradient};
   static constexpr const char* kHops[] = {"", ", even", ", odd", ", fractional"};
   static constexpr const char* kLayouts[] = {"frame-major", "frame-major rows", "frequency-major", "bins apart"};
-  return std::string(job.inverse != 0 ? kInverse[job.result] : kForward[job.result]) + ", n_fft " +
-         std::to_string(job.n_fft) + (job.hop == kDivides ? ", hop n_fft/" : ", hop above n_fft/") +
-         std::to_string(job.overlap) + kHops[job.hop] + ", " + dtype_name(static_cast<DType>(job.samples)) +
-         (job.samples_strided != 0 ? " strided, " : ", ") + kLayouts[job.layout] + ", 2^" + std::to_string(job.frames) +
-         " frames";
+  return std::string(kResults[job.kernel][job.result]) + ", n_fft " + std::to_string(job.n_fft) +
+         (job.hop == kDivides ? ", hop n_fft/" : ", hop above n_fft/") + std::to_string(job.overlap) + kHops[job.hop] +
+         ", " + dtype_name(static_cast<DType>(job.samples)) + (job.samples_strided != 0 ? " strided, " : ", ") +
+         kLayouts[job.layout] + ", 2^" + std::to_string(job.frames) + " frames";
 }
 
 const Variant* remembered_variant(const JobClass& job) {
@@ -201,8 +211,9 @@ const VariantTable& table_of(const JobClass& job) {
   static constexpr VariantTable kTables[] = {
       {kTunedKernels[0], kFastForwardVariants, fast_forward_variant_name},
       {kTunedKernels[1], kFastInverseVariants, fast_inverse_variant_name},
+      {kTunedKernels[2], kFastGradientVariants, fast_gradient_variant_name},
   };
-  return kTables[job.inverse];
+  return kTables[job.kernel];
 }
 
 Variant choose_variant(const char* op, const JobClass& job, const std::vector<int>& lines, const DeviceInfo& device,

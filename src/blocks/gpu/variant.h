@@ -15,9 +15,9 @@ namespace melisma::gpu {
 // Jobs of which one variant is the fastest: what a choice is kept for. Plain, and looked up at each call.
 struct JobClass {
   std::int32_t n_fft = 0;
-  std::uint8_t inverse = 0;          // the kernel: fast-forward or fast-inverse
-  std::uint8_t result = 0;           // forward: an Epilogue; inverse: whether divided by the envelope
-  std::uint8_t samples = 0;          // DType
+  std::uint8_t kernel = 0;   // of kTunedKernels
+  std::uint8_t result = 0;   // forward: an Epilogue; inverse: whether divided by the envelope; gradient: GradientOf
+  std::uint8_t samples = 0;  // DType
   std::uint8_t samples_strided = 0;  // not next to each other
   std::uint8_t layout = 0;           // of the spectrum
   std::uint8_t hop = 0;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "blocks/gpu/fast_forward.h"
+#include "blocks/gpu/fast_gradient.h"
 #include "blocks/gpu/fast_inverse.h"
 #include "blocks/gpu/operators_fixtures.h"
 #include "runtime/tuning/tuned.h"
@@ -50,7 +51,7 @@ class GpuVariants : public ::testing::Test {
   }
   void TearDown() override {
     testing::emulator_options() = {};
-    for (const char* kernel : {"fast-forward", "fast-inverse"}) set_variant(kernel, "");
+    for (const char* kernel : {"fast-forward", "fast-inverse", "fast-gradient"}) set_variant(kernel, "");
     set_autotune(false);
     set_warning_handler(nullptr);
     forget_tuned();
@@ -149,6 +150,8 @@ TEST_F(GpuVariants, NamesOfOneSizeDiffer) {
     std::vector<std::string> names = gpu::fast_forward_variants(forward);
     EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size()) << n_fft;
     names = gpu::fast_inverse_variants(inverse);
+    EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size()) << n_fft;
+    names = gpu::fast_gradient_variants(inverse);
     EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size()) << n_fft;
   }
 }

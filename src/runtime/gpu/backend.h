@@ -15,6 +15,9 @@ namespace melisma::gpu {
 struct ForwardJob;
 struct InverseJob;
 struct WindowJob;
+struct ConvForwardJob;
+struct ConvBackwardJob;
+struct ConvUpdateJob;
 
 // What was asked for: by MELISMA_CUDA_PATH, and by blocks/gpu/variant.h.
 struct Choice {
@@ -56,7 +59,7 @@ struct DeviceInfo {
 };
 
 // The library and the shared object must be of one build.
-inline constexpr std::uint32_t kBackendInterface = 2;
+inline constexpr std::uint32_t kBackendInterface = 3;
 
 struct Backend {
   std::uint32_t interface = 0;  // kBackendInterface
@@ -78,6 +81,13 @@ struct Backend {
                Status*) = nullptr;
   void (*device_count)(int* count, Status*) = nullptr;
   void (*device_info)(int index, DeviceInfo*, Status*) = nullptr;
+  // The causal convolution: as plan_forward and forward.
+  void (*plan_conv_forward)(const ConvForwardJob&, const Choice&, Plan*, Status*) = nullptr;
+  void (*plan_conv_backward)(const ConvBackwardJob&, const Choice&, Plan*, Status*) = nullptr;
+  void (*plan_conv_update)(const ConvUpdateJob&, const Choice&, Plan*, Status*) = nullptr;
+  void (*conv_forward)(const ConvForwardJob&, const Plan&, int index, const Queue&, Status*) = nullptr;
+  void (*conv_backward)(const ConvBackwardJob&, const Plan&, int index, const Queue&, Status*) = nullptr;
+  void (*conv_update)(const ConvUpdateJob&, const Plan&, int index, const Queue&, Status*) = nullptr;
 };
 
 // The backend of a GPU tensor's device, opened at first use; where it is not there, Error{kUnavailable} naming `op` and

@@ -37,6 +37,8 @@
 //                                 by all 32 lanes of a warp, the other way; barrier: 8 bytes of shared memory, made
 //                                 ready once by t.bulk_load_init(barrier). parity is 0 for the first load on that
 //                                 barrier, then 1, 0, 1 ...
+//   t.async_load8(to, from)       by any lane: 8 bytes, from device to shared memory; there after t.async_wait() for
+//                                 the thread, and after the t.sync() that follows for the block
 //   t.bulk_prefetch(from, bytes)  by all 32 lanes, from and bytes as bulk_load's: device memory to be loaded soon, to
 //                                 the L2 cache
 //   t.prefetch(p)                 by any lane: the cache line of device memory at p will be read soon; p may be any
@@ -46,6 +48,13 @@
 // (and double where the device has it); Complex<T> {T re, im;}; Vec2/Vec4<T> loads: mel_load2(p), mel_load4(p),
 // mel_store2, mel_store4 (pointers aligned to the whole vector). Half: mel_half_bits_to_float(uint16),
 // mel_bfloat_bits_to_float(uint16) and back (round to nearest even).
+// mel_fast_sqrt, on float: within two units in the last place, 0 where the value is below the smallest normal one.
+// mel_fast_reciprocal and mel_fast_exp2 likewise, their results being 0 there. mel_fast_abs, mel_fast_max and
+// mel_fast_min, on float: one instruction; of NaN and a number, any of the two.
+// mel_float_bits(float), mel_bits_float(uint32). mel_pack_halves(low, high), mel_pack_bfloats(low, high): two floats as
+// the halves of a word, as the conversions above but for what a NaN holds.
+// mel_put4(p, a, b, c, d), mel_put2(p, a, b): mel_store4 and 2 of float or uint32, where the compiler would take the
+// vector apart because of how its values were chosen.
 #pragma once
 
 #if defined(__CUDACC__)

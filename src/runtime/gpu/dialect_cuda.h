@@ -41,6 +41,11 @@ MEL_FN float mel_fma(float a, float b, float c) { return fmaf(a, b, c); }
 MEL_FN double mel_fma(double a, double b, double c) { return fma(a, b, c); }
 MEL_FN float mel_sqrt(float a) { return sqrtf(a); }
 MEL_FN double mel_sqrt(double a) { return sqrt(a); }
+MEL_FN float mel_fast_sqrt(float a) {
+  float result;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
+  return result;
+}
 MEL_FN float mel_rsqrt(float a) { return rsqrtf(a); }
 MEL_FN double mel_rsqrt(double a) { return rsqrt(a); }
 MEL_FN float mel_log(float a) { return logf(a); }
@@ -71,6 +76,55 @@ MEL_FN std::uint16_t mel_float_to_bfloat_bits(float value) {
   return static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
+MEL_FN std::uint32_t mel_float_bits(float value) { return __float_as_uint(value); }
+MEL_FN float mel_bits_float(std::uint32_t bits) { return __uint_as_float(bits); }
+MEL_FN float mel_fast_reciprocal(float a) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
+  return result;
+}
+MEL_FN float mel_fast_exp2(float a) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
+  return result;
+}
+MEL_FN void mel_put4(float* to, float a, float b, float c, float d) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+}
+MEL_FN void mel_put4(std::uint32_t* to, std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+MEL_FN void mel_put2(float* to, float a, float b) {
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(a), "f"(b) : "memory");
+}
+MEL_FN void mel_put2(std::uint32_t* to, std::uint32_t a, std::uint32_t b) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(a), "r"(b) : "memory");
+}
+MEL_FN float mel_fast_abs(float a) { return fabsf(a); }
+MEL_FN float mel_fast_max(float a, float b) { return fmaxf(a, b); }
+MEL_FN float mel_fast_min(float a, float b) { return fminf(a, b); }
+#if __CUDA_ARCH__ >= 800
+MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+MEL_FN std::uint32_t mel_pack_bfloats(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+#else
+MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
+}
+MEL_FN std::uint32_t mel_pack_bfloats(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_bfloat_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_bfloat_bits(high)) << 16;
+}
+#endif
+
 struct Thread {
   MEL_FN int thread() const { return static_cast<int>(threadIdx.x); }
   MEL_FN int threads() const { return static_cast<int>(blockDim.x); }
@@ -95,6 +149,21 @@ struct Thread {
   }
 
   MEL_FN void prefetch(const void* p) const { asm volatile("prefetch.global.L1 [%0];" ::"l"(p)); }
+
+#if __CUDA_ARCH__ >= 800
+  MEL_FN void async_load8(void* to, const void* from) const {
+    asm volatile(
+        "cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(to))),
+        "l"(from)
+        : "memory");
+  }
+  MEL_FN void async_wait() const { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#else
+  MEL_FN void async_load8(void* to, const void* from) const {
+    *static_cast<Vec2<float>*>(to) = *static_cast<const Vec2<float>*>(from);
+  }
+  MEL_FN void async_wait() const {}
+#endif
 
 #if __CUDA_ARCH__ >= 900
   MEL_FN void bulk_prefetch(const void* from, int bytes) const {

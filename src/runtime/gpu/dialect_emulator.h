@@ -64,6 +64,7 @@ void mel_store4(emulator::Shared<T> p, Vec4<T> v) {
 inline float mel_fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline double mel_fma(double a, double b, double c) { return std::fma(a, b, c); }
 inline float mel_sqrt(float a) { return std::sqrt(a); }
+inline float mel_fast_sqrt(float a) { return std::sqrt(a); }
 inline double mel_sqrt(double a) { return std::sqrt(a); }
 inline float mel_rsqrt(float a) { return 1 / std::sqrt(a); }
 inline double mel_rsqrt(double a) { return 1 / std::sqrt(a); }
@@ -80,6 +81,38 @@ inline float mel_half_bits_to_float(std::uint16_t bits) { return emulator::half_
 inline std::uint16_t mel_float_to_half_bits(float value) { return emulator::float_to_half(value); }
 inline float mel_bfloat_bits_to_float(std::uint16_t bits) { return emulator::bfloat_to_float(bits); }
 inline std::uint16_t mel_float_to_bfloat_bits(float value) { return emulator::float_to_bfloat(value); }
+
+inline std::uint32_t mel_float_bits(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+inline float mel_bits_float(std::uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+inline float mel_fast_reciprocal(float a) { return 1.0f / a; }
+inline float mel_fast_exp2(float a) { return std::exp2(a); }
+template <typename Word>
+void mel_put4(MEL_GLOBAL(Word) to, Word a, Word b, Word c, Word d) {
+  mel_store4(to, Vec4<Word>{a, b, c, d});
+}
+template <typename Word>
+void mel_put2(MEL_GLOBAL(Word) to, Word a, Word b) {
+  mel_store2(to, Vec2<Word>{a, b});
+}
+inline float mel_fast_abs(float a) { return mel_abs(a); }
+inline float mel_fast_max(float a, float b) { return mel_max(a, b); }
+inline float mel_fast_min(float a, float b) { return mel_min(a, b); }
+inline std::uint32_t mel_pack_halves(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
+}
+inline std::uint32_t mel_pack_bfloats(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_bfloat_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_bfloat_bits(high)) << 16;
+}
 
 // One thread of an emulated block. Each call that threads meet at carries its line, so that divergence is found: all
 // must arrive at the same call.
@@ -115,6 +148,11 @@ class Thread {
     return shuffle(value, lane() + delta < 32 ? lane() + delta : lane(), site);
   }
 
+  template <typename T>
+  void async_load8(emulator::Shared<T> to, const T* from) const {
+    mel_store2(to, mel_load2(from));
+  }
+  void async_wait() const {}
   void prefetch(const void*) const {}
   void bulk_prefetch(const void*, int) const {}
   void sync_warp_bulk(Site site = Site::here()) const { block_->meet(thread_, emulator::Call::kSyncWarpBulk, site); }

@@ -67,6 +67,7 @@ MEL_FN void mel_store4(threadgroup T* p, Vec4<T> v) {
 
 MEL_FN float mel_fma(float a, float b, float c) { return metal::fma(a, b, c); }
 MEL_FN float mel_sqrt(float a) { return metal::precise::sqrt(a); }
+MEL_FN float mel_fast_sqrt(float a) { return metal::precise::sqrt(a); }
 MEL_FN float mel_rsqrt(float a) { return metal::precise::rsqrt(a); }
 MEL_FN float mel_log(float a) { return metal::precise::log(a); }
 MEL_FN float mel_exp(float a) { return metal::precise::exp(a); }
@@ -82,6 +83,30 @@ MEL_FN std::uint16_t mel_float_to_bfloat_bits(float value) {
   const std::uint32_t bits = as_type<std::uint32_t>(value);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+}
+
+MEL_FN std::uint32_t mel_float_bits(float value) { return as_type<std::uint32_t>(value); }
+MEL_FN float mel_bits_float(std::uint32_t bits) { return as_type<float>(bits); }
+MEL_FN float mel_fast_reciprocal(float a) { return 1.0f / a; }
+MEL_FN float mel_fast_exp2(float a) { return mel_exp(a * 0.693147180559945f); }
+template <typename Word>
+MEL_FN void mel_put4(MEL_GLOBAL(Word) to, Word a, Word b, Word c, Word d) {
+  mel_store4(to, Vec4<Word>{a, b, c, d});
+}
+template <typename Word>
+MEL_FN void mel_put2(MEL_GLOBAL(Word) to, Word a, Word b) {
+  mel_store2(to, Vec2<Word>{a, b});
+}
+MEL_FN float mel_fast_abs(float a) { return mel_abs(a); }
+MEL_FN float mel_fast_max(float a, float b) { return mel_max(a, b); }
+MEL_FN float mel_fast_min(float a, float b) { return mel_min(a, b); }
+MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
+}
+MEL_FN std::uint32_t mel_pack_bfloats(float low, float high) {
+  return static_cast<std::uint32_t>(mel_float_to_bfloat_bits(low)) |
+         static_cast<std::uint32_t>(mel_float_to_bfloat_bits(high)) << 16;
 }
 
 // metal_source.py calls thread() thread_index() here: the former is a keyword.
@@ -117,7 +142,11 @@ struct Thread {
     return metal::simd_shuffle_down(value, static_cast<std::uint16_t>(delta));
   }
 
-  // Bulk copies are the lanes' own loads and stores.
+  // Copies are the lanes' own loads and stores.
+  MEL_FN void async_load8(threadgroup void* to, device const void* from) const {
+    mel_store2(static_cast<threadgroup float*>(to), mel_load2(static_cast<device const float*>(from)));
+  }
+  MEL_FN void async_wait() const {}
   MEL_FN void prefetch(MEL_GLOBAL(const void)) const {}
   MEL_FN void bulk_prefetch(MEL_GLOBAL(const void), int) const {}
   MEL_FN void sync_warp_bulk() const { sync_warp(); }

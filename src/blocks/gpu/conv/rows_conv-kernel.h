@@ -1,0 +1,169 @@
+// The causal convolution of 2 to 4 taps where steps lie together in memory. A few lanes (a warp where rows are long)
+// take a tile of one channel: each loads vectors of 16 bytes, all before the first is used, and gets the taps before
+// its own from the lane beside it. Rows may begin anywhere, if x's and out's are equally far from a multiple of 16
+// bytes.
+#pragma once
+
+#include "blocks/gpu/conv/conv-kernel.h"
+
+namespace melisma::gpu {
+
+// The vector of elements of type kType at step p (from the row's first), of which [0, steps) are there.
+template <int kType>
+struct RowVector {
+  using E = ConvElement<kType>;
+  using Word = typename E::Word;
+  static constexpr int kSize = E::kPerVector;
+  Word word[4];
+
+  MEL_FN float get(int i) const { return E::get(word[i / E::kPerWord], i % E::kPerWord); }
+
+  MEL_FN void load(MEL_GLOBAL(const Word) from) {
+    const Vec4<Word> v = mel_load4(from);
+    word[0] = v.x;
+    word[1] = v.y;
+    word[2] = v.z;
+    word[3] = v.w;
+  }
+  // row: the element of step 0.
+  MEL_FN void load_some(MEL_GLOBAL(const typename E::Scalar) row, int p, int steps) {
+    MEL_UNROLL
+    for (int i = 0; i < 4; ++i) word[i] = Word(0);
+    MEL_UNROLL
+    for (int i = 0; i < kSize; ++i) {
+      if (p + i >= 0 && p + i < steps)
+        word[i / E::kPerWord] = E::put(word[i / E::kPerWord], i % E::kPerWord, row[p + i]);
+    }
+  }
+  MEL_FN void set(MEL_LOCAL const float (&values)[kSize]) {
+    MEL_UNROLL
+    for (int i = 0; i < 4; ++i) word[i] = E::pack(values[i * E::kPerWord], values[i * E::kPerWord + E::kPerWord - 1]);
+  }
+  MEL_FN void store(MEL_GLOBAL(Word) to) const { mel_put4(to, word[0], word[1], word[2], word[3]); }
+  MEL_FN void store_some(MEL_GLOBAL(typename E::Scalar) row, int p, int steps) const {
+    MEL_UNROLL
+    for (int i = 0; i < kSize; ++i) {
+      if (p + i >= 0 && p + i < steps) row[p + i] = E::to(get(i));
+    }
+  }
+};
+
+// Where the lanes of a group are in their row.
+struct RowTiles {
+  FastDivision by_tiles, by_channels;
+  std::uint32_t tasks;  // rows * tiles, below 2^31
+  int lane_bits;        // lanes of a group: 4 to 32
+  int phase;            // elements from x's data down to a multiple of 16 bytes
+};
+
+template <int kType, int kTaps, int kVectors>
+struct RowsConv {
+  using E = ConvElement<kType>;
+  using Word = typename E::Word;
+  using Vector = RowVector<kType>;
+  struct Args {
+    ConvArgs conv;
+    SeriesArgs out;
+    StateBlocks final;
+    RowTiles tiles;
+  };
+  static constexpr int kThreads = 128;
+  static constexpr int kSize = E::kPerVector;
+  static constexpr int kHistory = kTaps - 1;
+  static constexpr int kHistoryWords = (kTaps - 2 + E::kPerWord) / E::kPerWord;
+
+  MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
+    if (t.block() < args.final.blocks) return store_final_states<float, kThreads>(t, args.conv, args.final);
+    const int bits = args.tiles.lane_bits, lanes = 1 << bits, lane = t.lane() & (lanes - 1);
+    const std::uint32_t group = static_cast<std::uint32_t>(t.block() - args.final.blocks) * (kThreads >> bits) +
+                                (static_cast<std::uint32_t>(t.thread()) >> bits);
+    const bool there = group < args.tiles.tasks;  // lanes without a task go along for the shuffles
+    const std::uint32_t task = there ? group : args.tiles.tasks - 1;
+    const std::uint32_t row = divided(task, args.tiles.by_tiles), tile = task - row * args.tiles.by_tiles.divisor;
+    const std::uint32_t item = divided(row, args.tiles.by_channels), d = row - item * args.tiles.by_channels.divisor;
+    const std::int64_t x_at = series_at(args.conv.x, item, d), out_at = series_at(args.out, item, d);
+    MEL_GLOBAL(const typename E::Scalar) x = MEL_GLOBAL_CAST(const typename E::Scalar, args.conv.x.data) + x_at;
+    const int steps = static_cast<int>(args.conv.steps);
+    const int start =
+        static_cast<int>(tile) * (kVectors * kSize << bits) - static_cast<int>((args.tiles.phase + x_at) & (kSize - 1));
+    const int end = there ? steps : 0;  // what is stored lies before
+
+    Vector v[kVectors];
+    Word before[kHistoryWords];
+    if (start >= 0 && start + (kVectors * kSize << bits) <= steps) {
+      MEL_UNROLL
+      for (int u = 0; u < kVectors; ++u) v[u].load(MEL_GLOBAL_CAST(const Word, x + start + (u * lanes + lane) * kSize));
+    } else {
+      MEL_UNROLL
+      for (int u = 0; u < kVectors; ++u) {
+        const int p = start + (u * lanes + lane) * kSize;
+        if (p >= 0 && p + kSize <= steps) {
+          v[u].load(MEL_GLOBAL_CAST(const Word, x + p));
+        } else {
+          v[u].load_some(x, p, steps);
+        }
+      }
+    }
+    MEL_UNROLL
+    for (int i = 0; i < kHistoryWords; ++i) before[i] = Word(0);
+    if (start > 0 && start < steps && lane == lanes - 1) {
+      MEL_UNROLL
+      for (int i = 0; i < kHistoryWords; ++i) before[i] = MEL_GLOBAL_CAST(const Word, x + start)[i - kHistoryWords];
+    }
+    float w[kTaps];
+    load_values<kTaps>(args.conv.weight, args.conv.weight_type, d * args.conv.weight_channel, args.conv.weight_tap, 0,
+                       kTaps, w);
+    const float bias = conv_bias<float>(args.conv, d);
+
+    const int beside = (t.lane() & ~(lanes - 1)) | ((lane - 1) & (lanes - 1));
+    MEL_UNROLL
+    for (int u = 0; u < kVectors; ++u) {
+      const int p = start + (u * lanes + lane) * kSize;
+      float taps[kHistory + kSize];
+      MEL_UNROLL
+      for (int i = 0; i < kHistoryWords; ++i) {
+        const Word own = v[u].word[4 - kHistoryWords + i];
+        const Word last = u == 0 ? before[i] : v[u == 0 ? 0 : u - 1].word[4 - kHistoryWords + i];
+        const Word got = t.shuffle(lane == lanes - 1 ? last : own, beside);
+        MEL_UNROLL
+        for (int j = 0; j < E::kPerWord; ++j) {
+          const int at = kHistory - kHistoryWords * E::kPerWord + i * E::kPerWord + j;
+          if (at >= 0) taps[at] = E::get(got, j);
+        }
+      }
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) taps[kHistory + i] = v[u].get(i);
+      if (u == 0 && p < kHistory) {  // steps before the first
+        float states[kHistory];
+        load_states<kHistory>(args.conv.initial, item, d, states);
+        MEL_UNROLL
+        for (int i = 0; i < kHistory + kSize; ++i) {
+          if (p + i < kHistory) taps[i] = state_value<kHistory>(states, p + i);
+        }
+      }
+      if (p + kSize <= 0 || p >= end) continue;
+      float y[kSize];
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) {
+        y[i] = bias;
+        MEL_UNROLL
+        for (int k = 0; k < kTaps; ++k) y[i] = mel_fma(w[k], taps[i + k], y[i]);
+      }
+      if (args.conv.silu != 0) silu_all<kType, kSize>(y);
+      if (args.conv.residual != 0) {
+        MEL_UNROLL
+        for (int i = 0; i < kSize; ++i) y[i] = y[i] + taps[kHistory + i];
+      }
+      Vector result;
+      result.set(y);
+      MEL_GLOBAL(typename E::Scalar) out = MEL_GLOBAL_CAST(typename E::Scalar, args.out.data) + out_at;
+      if (p >= 0 && p + kSize <= end) {
+        result.store(MEL_GLOBAL_CAST(Word, out + p));
+      } else {
+        result.store_some(out, p, end);
+      }
+    }
+  }
+};
+
+}  // namespace melisma::gpu

@@ -1,0 +1,225 @@
+// The gradients of the causal convolution of 2 to 4 taps where steps lie together in memory: x and grad_out are read
+// once. A warp goes through the steps of a channel from the last to the first, a tile at a time, so that the
+// derivatives by h that a tile needs from behind it are at hand; those of weight and bias are summed on the way.
+#pragma once
+
+#include "blocks/gpu/conv/gradient-kernel.h"
+#include "blocks/gpu/conv/rows_conv-kernel.h"
+
+namespace melisma::gpu {
+
+template <int kType, int kTaps, int kVectors>
+struct RowsConvGradient {
+  using E = ConvElement<kType>;
+  using Word = typename E::Word;
+  using Scalar = typename E::Scalar;
+  using Vector = RowVector<kType>;
+  struct Args {
+    ConvGradientArgs all;  // chunks: of whole tiles, which begin at multiples of 16 bytes
+    FastDivision by_channels, by_chunks;
+    int phase;  // elements from x's data down to a multiple of 16 bytes; grad_out and x's gradient likewise
+  };
+  static constexpr int kThreads = 128;
+  static constexpr int kSize = E::kPerVector;
+  static constexpr int kTile = 32 * kVectors * kSize;
+  static constexpr int kHistory = kTaps - 1;
+  static constexpr int kHistoryWords = (kTaps - 2 + E::kPerWord) / E::kPerWord;
+
+  MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
+    if (t.block() < args.all.state_blocks) return store_state_gradients<float, kThreads>(t, args.all);
+    const std::uint32_t warp = static_cast<std::uint32_t>(t.block() - args.all.state_blocks) * (kThreads / 32) +
+                               static_cast<std::uint32_t>(t.warp());
+    const std::uint32_t group = divided(warp, args.by_channels);
+    if (group >= args.all.groups) return;
+    Channel c;
+    c.d = warp - group * args.by_channels.divisor;
+    load_values<kTaps>(args.all.conv.weight, args.all.conv.weight_type, c.d * args.all.conv.weight_channel,
+                       args.all.conv.weight_tap, 0, kTaps, c.w);
+    c.bias = conv_bias<float>(args.all.conv, c.d);
+    MEL_UNROLL
+    for (int k = 0; k <= kTaps; ++k) c.sums[k] = 0.0f;
+    const std::int64_t end = (group + std::int64_t(1)) * args.all.tasks / args.all.groups;
+    for (std::int64_t task = group * args.all.tasks / args.all.groups; task < end; ++task) {
+      const std::uint32_t item = divided(static_cast<std::uint32_t>(task), args.by_chunks);
+      go_through(t, args, item, static_cast<int>(task - item * args.all.chunks), c);
+    }
+    if (args.all.sums == nullptr) return;
+    MEL_UNROLL
+    for (int k = 0; k <= kTaps; ++k) {
+      float sum = c.sums[k];
+      MEL_UNROLL
+      for (int mask = 16; mask > 0; mask /= 2) sum = sum + t.shuffle_xor(sum, mask);
+      const std::int64_t at = (group * std::int64_t(kTaps + 1) + k) * args.all.conv.channels + c.d;
+      if (t.lane() == 0) MEL_GLOBAL_CAST(float, args.all.sums)[at] = sum;
+    }
+  }
+
+ private:
+  struct Channel {
+    std::int64_t d;
+    float w[kTaps], bias;
+    float sums[kTaps + 1];
+    float behind[kHistory];  // d loss / d h of the steps behind those that come next: in lane 0
+  };
+  struct Row {
+    std::int64_t item;
+    MEL_GLOBAL(const Scalar) x;
+    MEL_GLOBAL(const Scalar) above;
+    MEL_GLOBAL(Scalar) to;
+    int steps;
+    float final[kHistory];  // gradient of the final state
+  };
+
+  MEL_FN static void go_through(MEL_THREAD_ARG t, MEL_ARGS(Args) args, std::int64_t item, int chunk,
+                                MEL_LOCAL Channel& c) {
+    const std::int64_t x_at = series_at(args.all.conv.x, item, c.d);
+    Row row;
+    row.item = item;
+    row.x = MEL_GLOBAL_CAST(const Scalar, args.all.conv.x.data) + x_at;
+    row.above = MEL_GLOBAL_CAST(const Scalar, args.all.grad_out.data) + series_at(args.all.grad_out, item, c.d);
+    row.to = MEL_GLOBAL_CAST(Scalar, args.all.x.data);
+    if (args.all.x.data != nullptr) row.to = row.to + series_at(args.all.x, item, c.d);
+    row.steps = static_cast<int>(args.all.conv.steps);
+    load_states<kHistory>(args.all.grad_final, item, c.d, row.final);
+    const int chunk_steps = static_cast<int>(args.all.chunk_steps);
+    const int first = chunk * chunk_steps - static_cast<int>((args.phase + x_at) & (kSize - 1));
+    int start = first + chunk_steps - kTile;
+    while (start >= row.steps && start > first) start -= kTile;
+    behind_chunk(t, args.all, row, start + kTile, c);
+    for (; start >= first; start -= kTile) tile(t, args.all, row, start, c);
+  }
+
+  // Those of the first steps behind a chunk, which another warp computes too.
+  MEL_FN static void behind_chunk(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL const Row& row, int end,
+                                  MEL_LOCAL Channel& c) {
+    float own = 0.0f;
+    if (t.lane() < kHistory && end + t.lane() < row.steps) {
+      float taps[kMostTaps];
+      own = gradient_at<float>(args, row.item, c.d, span_of_row(args.conv, row.item), end + t.lane(), taps);
+    }
+    MEL_UNROLL
+    for (int i = 0; i < kHistory; ++i) c.behind[i] = t.shuffle(own, i);
+  }
+
+  MEL_FN static void load(MEL_GLOBAL(const Scalar) from, int start, int lane, int steps,
+                          MEL_LOCAL Vector (&v)[kVectors]) {
+    if (start >= 0 && start + kTile <= steps) {
+      MEL_UNROLL
+      for (int u = 0; u < kVectors; ++u) v[u].load(MEL_GLOBAL_CAST(const Word, from + start + (u * 32 + lane) * kSize));
+      return;
+    }
+    MEL_UNROLL
+    for (int u = 0; u < kVectors; ++u) {
+      const int p = start + (u * 32 + lane) * kSize;
+      if (p >= 0 && p + kSize <= steps) {
+        v[u].load(MEL_GLOBAL_CAST(const Word, from + p));
+      } else {
+        v[u].load_some(from, p, steps);
+      }
+    }
+  }
+
+  MEL_FN static void tile(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL const Row& row, int start,
+                          MEL_LOCAL Channel& c) {
+    const int lane = t.lane();
+    Vector v[kVectors], above[kVectors];
+    load(row.x, start, lane, row.steps, v);
+    load(row.above, start, lane, row.steps, above);
+    Word before[kHistoryWords];
+    MEL_UNROLL
+    for (int i = 0; i < kHistoryWords; ++i) before[i] = Word(0);
+    if (start > 0 && start < row.steps && lane == 31) {
+      MEL_UNROLL
+      for (int i = 0; i < kHistoryWords; ++i) before[i] = MEL_GLOBAL_CAST(const Word, row.x + start)[i - kHistoryWords];
+    }
+    MEL_UNROLL
+    for (int u = kVectors - 1; u >= 0; --u) {
+      const int p = start + (u * 32 + lane) * kSize;
+      float taps[kHistory + kSize], g[kSize + kHistory];
+      MEL_UNROLL
+      for (int i = 0; i < kHistoryWords; ++i) {
+        const Word own = v[u].word[4 - kHistoryWords + i];
+        const Word last = u == 0 ? before[i] : v[u == 0 ? 0 : u - 1].word[4 - kHistoryWords + i];
+        const Word got = t.shuffle(lane == 31 ? last : own, (lane + 31) & 31);
+        MEL_UNROLL
+        for (int j = 0; j < E::kPerWord; ++j) {
+          const int at = kHistory - kHistoryWords * E::kPerWord + i * E::kPerWord + j;
+          if (at >= 0) taps[at] = E::get(got, j);
+        }
+      }
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) taps[kHistory + i] = v[u].get(i);
+      if (u == 0 && p < kHistory) {  // steps before the first
+        float states[kHistory];
+        load_states<kHistory>(args.conv.initial, row.item, c.d, states);
+        MEL_UNROLL
+        for (int i = 0; i < kHistory + kSize; ++i) {
+          if (p + i < kHistory) taps[i] = state_value<kHistory>(states, p + i);
+        }
+      }
+      derivatives(args, c, taps, above[u], g);
+      if (p < 0 || p + kSize > row.steps) {
+        MEL_UNROLL
+        for (int i = 0; i < kSize; ++i) g[i] = p + i >= 0 && p + i < row.steps ? g[i] : 0.0f;
+      }
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) {
+        MEL_UNROLL
+        for (int k = 0; k < kTaps; ++k) c.sums[k] = mel_fma(g[i], taps[i + k], c.sums[k]);
+        c.sums[kTaps] = c.sums[kTaps] + g[i];
+      }
+      MEL_UNROLL
+      for (int i = 0; i < kHistory; ++i) {
+        g[kSize + i] = t.shuffle(lane == 0 ? c.behind[i] : g[i], (lane + 1) & 31);
+        c.behind[i] = g[i];
+      }
+      if (args.x.data != nullptr && p + kSize > 0 && p < row.steps) store(args, row, p, c, g, above[u]);
+    }
+  }
+
+  MEL_FN static void derivatives(MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL const Channel& c,
+                                 MEL_LOCAL const float (&taps)[kHistory + kSize], MEL_LOCAL const Vector& above,
+                                 MEL_LOCAL float (&g)[kSize + kHistory]) {
+    MEL_UNROLL
+    for (int i = 0; i < kSize; ++i) g[i] = above.get(i);
+    if (args.conv.silu == 0) return;
+    MEL_UNROLL
+    for (int i = 0; i < kSize; ++i) {
+      float h = c.bias;
+      MEL_UNROLL
+      for (int k = 0; k < kTaps; ++k) h = mel_fma(c.w[k], taps[i + k], h);
+      g[i] = g[i] * silu_slope<kType>(h);
+    }
+  }
+
+  MEL_FN static void store(MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL const Row& row, int p, MEL_LOCAL const Channel& c,
+                           MEL_LOCAL const float (&g)[kSize + kHistory], MEL_LOCAL const Vector& above) {
+    float y[kSize];
+    MEL_UNROLL
+    for (int i = 0; i < kSize; ++i) {
+      y[i] = 0.0f;
+      MEL_UNROLL
+      for (int j = 0; j < kTaps; ++j) y[i] = mel_fma(c.w[kTaps - 1 - j], g[i + j], y[i]);
+    }
+    if (args.grad_final.data != nullptr && p + kSize > row.steps - kHistory) {
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) {
+        const int place = p + i - (row.steps - kHistory);
+        if (place >= 0) y[i] = y[i] + state_value<kHistory>(row.final, place);
+      }
+    }
+    if (args.conv.residual != 0) {
+      MEL_UNROLL
+      for (int i = 0; i < kSize; ++i) y[i] = y[i] + above.get(i);
+    }
+    Vector result;
+    result.set(y);
+    if (p >= 0 && p + kSize <= row.steps) {
+      result.store(MEL_GLOBAL_CAST(Word, row.to + p));
+    } else {
+      result.store_some(row.to, p, row.steps);
+    }
+  }
+};
+
+}  // namespace melisma::gpu
