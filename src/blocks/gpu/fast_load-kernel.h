@@ -151,11 +151,18 @@ MEL_FN int gathered_place(RealForm, int row, int column) {
 }
 // Sample e.
 template <class Plan>
-MEL_FN int gathered_at(int e) {
-  using Form = typename Plan::Form;
+MEL_FN int gathered_at(ComplexForm, int e) {
+  return e + e / (2 * Plan::B) * (2 * (Plan::kRow - Plan::B));
+}
+template <class Plan>
+MEL_FN int gathered_at(RealForm form, int e) {
   const int row = e / (2 * Plan::B), of_row = e - row * (2 * Plan::B);
-  if (Plan::kSingles) return gathered_place<Plan>(Form{}, row, of_row);
-  return gathered_place<Plan>(Form{}, row, of_row / 2) + of_row % 2;
+  if (Plan::kSingles) return gathered_place<Plan>(form, row, of_row);
+  return gathered_place<Plan>(form, row, of_row / 2) + of_row % 2;
+}
+template <class Plan>
+MEL_FN int gathered_at(int e) {
+  return gathered_at<Plan>(typename Plan::Form{}, e);
 }
 
 // Column `column` of the frame whose samples begin at `first`, or stand in `exchange`.
@@ -232,36 +239,48 @@ MEL_FN void convert_words(int type, MEL_LOCAL std::uint16_t (&words)[kGatherLoad
   convert_halves(type, words, values);
 }
 
-// A frame's samples, which begin at `start`: the signal's, copies of others before and behind it, or zeros.
+// Samples first .. last - 1 of a frame; sample e is from[e * step].
+template <class Plan, typename Word>
+MEL_FN void gather_run(MEL_GLOBAL(const Word) from, std::int64_t step, int type, int unit, int first, int last,
+                       MEL_SHARED(float) exchange) {
+  MEL_NO_UNROLL
+  for (int e = first + unit; e < last; e += kGatherLoads * Plan::kLanes) {
+    Word words[kGatherLoads];
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      words[i] = from[(at < last ? at : e) * step];
+    }
+    float values[kGatherLoads];
+    convert_words(type, words, values);
+    MEL_UNROLL
+    for (int i = 0; i < kGatherLoads; ++i) {
+      const int at = e + i * Plan::kLanes;
+      if (at < last) exchange[gathered_at<Plan>(at)] = values[i];
+    }
+  }
+}
+
+// The signal's part of a frame and the copies before and behind it; zeros stand in `exchange` already.
 template <class Plan, typename Word>
 MEL_FN void gather_frame(MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t start, int unit,
                          MEL_SHARED(float) exchange) {
-  MEL_GLOBAL(const Word) from = MEL_GLOBAL_CAST(const Word, samples.x.data) + item_at;
   const std::int64_t length = samples.framing.length, pad = samples.framing.pad;
   const int low = clamped(-pad - start, Plan::N), high = clamped(length + pad - start, Plan::N);
-  const std::int64_t before = samples.fold_step * start + samples.fold_low;
-  const std::int64_t behind = samples.fold_step * start + samples.fold_high;
   MEL_NO_UNROLL
-  for (int e = unit; e < Plan::N; e += kGatherLoads * Plan::kLanes) {
-    Word words[kGatherLoads];
-    std::uint32_t there = 0;
-    MEL_UNROLL
-    for (int i = 0; i < kGatherLoads; ++i) {
-      const int at = e + i * Plan::kLanes;
-      std::int64_t source = start + at;
-      if (at < low) source = before + samples.fold_step * at;
-      if (at >= high) source = behind + samples.fold_step * at;
-      const bool valid = source >= 0 && source < length;
-      if (valid) there |= 1u << i;
-      words[i] = from[(valid ? source : 0) * samples.x.stride];
+  for (int zone = 0; zone < 3; ++zone) {
+    const int step = zone == 1 ? 1 : samples.fold_step;
+    std::int64_t base = step * start;  // sample e is the signal's base + step * e
+    if (zone != 1) base += zone == 0 ? samples.fold_low : samples.fold_high;
+    int first = zone == 0 ? 0 : zone == 1 ? low : high, last = zone == 0 ? low : zone == 1 ? high : Plan::N;
+    if (step == 0) {
+      if (base < 0 || base >= length) last = first;
+    } else {
+      first = mel_max(first, clamped(step > 0 ? -base : base - length + 1, Plan::N));
+      last = mel_min(last, clamped(step > 0 ? length - base : base + 1, Plan::N));
     }
-    float values[kGatherLoads];
-    convert_words(samples.x.type, words, values);
-    MEL_UNROLL
-    for (int i = 0; i < kGatherLoads; ++i) {
-      const int at = e + i * Plan::kLanes;
-      if (at < Plan::N) exchange[gathered_at<Plan>(at)] = (there >> i & 1u) != 0 ? values[i] : 0.0f;
-    }
+    gather_run<Plan>(MEL_GLOBAL_CAST(const Word, samples.x.data) + (item_at + base * samples.x.stride),
+                     step * samples.x.stride, samples.x.type, unit, first, last, exchange);
   }
 }
 
@@ -298,6 +317,16 @@ MEL_FN void multiply_reciprocals(MEL_ARGS(Reciprocals<float>) r, MEL_ARGS(Framin
 template <class Plan>
 MEL_FN void gather(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, FastLane lane, std::int64_t item_at,
                    std::int64_t start, bool inside, MEL_SHARED(float) exchange) {
+  enum : int { kFloats = 2 * Plan::kRow * (Plan::kFormNumber < 2 ? Plan::A : Plan::kLanes) };
+  static_assert(kFloats % 4 == 0, "whole vectors");
+  if (!inside) {
+    if (lane.active) {
+      for (int i = 4 * lane.unit; i < kFloats; i += 4 * Plan::kLanes) {
+        mel_store4(exchange + i, Vec4<float>{0.0f, 0.0f, 0.0f, 0.0f});
+      }
+    }
+    t.sync_warp();
+  }
   if (lane.active) {
     if (samples.sample_bytes == 4) {
       gather_frame<Plan, float>(samples, item_at, start, lane.unit, exchange);
