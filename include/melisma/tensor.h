@@ -9,7 +9,7 @@
 
 namespace melisma {
 
-// kFloat16 and kBFloat16 are dtypes of GPU tensors; the CPU's operators refuse them.
+// kFloat16 and kBFloat16: the spectral operators take them on GPUs, the convolution on the CPU.
 enum class DType : std::uint8_t { kInt16, kFloat32, kFloat64, kComplex64, kComplex128, kFloat16, kBFloat16 };
 
 constexpr std::size_t dtype_size(DType t) {
