@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blocks/gpu/fast_plan-kernel.h"
+#include "blocks/gpu/of_last_bank.h"
 
 namespace melisma::gpu {
 namespace {
@@ -45,17 +46,8 @@ std::int64_t rounded_up(std::int64_t value, std::int64_t multiple) {
 }  // namespace
 
 FastBands fast_bands_of(const Bank& bank, std::int64_t together) {
-  struct Last {
-    FilterBank::Fingerprint fingerprint;
-    FastBands shape;
-  };
-  thread_local Last last[2];  // a call asks for the same bank's again and again
-  Last& mine = last[together % 2];
-  const FilterBank::Fingerprint& asked = bank.fingerprint;
-  if (mine.shape.groups == 0 || mine.fingerprint.first != asked.first || mine.fingerprint.second != asked.second) {
-    mine = {asked, fast_bands_shape(*bank.host, together)};
-  }
-  return mine.shape;
+  thread_local OfLastBank<FastBands> last[2];
+  return last[together % 2].get(bank.fingerprint, [&] { return fast_bands_shape(*bank.host, together); });
 }
 
 FastLayout fast_layout(const ForwardJob& job, int index) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "blocks/gpu/fast_bands.h"
 #include "melisma/filter_bank.h"
 
 namespace melisma::gpu {
@@ -60,19 +61,11 @@ struct BandBins {
 
 namespace fast_gradient {
 
-// Bins are read in pairs.
-inline std::int64_t even_first(const FilterBank::Band& band) { return band.first_bin & ~std::int64_t{1}; }
-
-// Weights of a band in fours.
-inline std::int64_t fours_of(const FilterBank::Band& band) {
-  return band.count == 0 ? 0 : (band.first_bin + band.count - even_first(band) + 3) / 4;
-}
-
 inline std::int64_t fours_of_group(const FilterBank& bank, int lanes, int group) {
   const std::int64_t first = std::int64_t{group} * lanes, last = std::min(first + lanes, bank.bands());
   std::int64_t widest = 0;
   for (std::int64_t b = first; b < last; ++b) {
-    widest = std::max(widest, fours_of(bank.band()[static_cast<std::size_t>(b)]));
+    widest = std::max(widest, fast_bands::fours_of(bank.band()[static_cast<std::size_t>(b)]));
   }
   return widest;
 }
@@ -100,7 +93,7 @@ inline void fill_band_bins(const FilterBank& bank, const BandBins& shape, std::i
       const std::int64_t b = std::int64_t{group} * shape.lanes + lane;
       if (b >= bank.bands()) continue;
       const FilterBank::Band& band = bank.band()[static_cast<std::size_t>(b)];
-      const std::int64_t first = std::min(fast_gradient::even_first(band), (squares - 4 * fours) & ~std::int64_t{1});
+      const std::int64_t first = std::min(fast_bands::even_first(band), (squares - 4 * fours) & ~std::int64_t{1});
       range[0] = static_cast<std::int32_t>(first);
       for (std::int64_t i = 0; i < band.count; ++i) {
         const std::int64_t at = band.first_bin + i - first;

@@ -9,6 +9,7 @@
 #include "blocks/gpu/fast_gradient_bank.h"
 #include "blocks/gpu/fast_inverse_launch.h"
 #include "blocks/gpu/inverse_args.h"
+#include "blocks/gpu/of_last_bank.h"
 
 namespace melisma::gpu {
 namespace fast_gradient {
@@ -38,14 +39,17 @@ template <class Kernel, class Runner>
 void set_bank(const InverseJob& job, Runner& runner, typename Kernel::Args& args) {
   using Forward = typename Kernel::Forward;
   const FilterBank& bank = *job.power.bank.host;
-  const BinBands shape = bin_bands(bank);
+  const FilterBank::Fingerprint& fingerprint = job.power.bank.fingerprint;
+  thread_local OfLastBank<BinBands> last_bins;
+  const BinBands& shape = last_bins.get(fingerprint, [&] { return bin_bands(bank); });
   args.bands_of_bin.weights = static_cast<const float*>(
       runner.table(bank_key("fast gradient bins", job.power.bank), static_cast<std::size_t>(shape.bytes()),
                    [&](void* to) { fill_bin_bands(bank, shape, static_cast<float*>(to)); }));
   args.bands_of_bin.pairs = static_cast<int>(shape.pairs);
   args.bands_of_bin.pitch = static_cast<int>(2 * shape.bins);
   if (!job.power.log.enabled) return;
-  const BandBins bands = band_bins(bank, Forward::kLanes);
+  thread_local OfLastBank<BandBins> last_bands;  // of this kernel's lanes
+  const BandBins& bands = last_bands.get(fingerprint, [&] { return band_bins(bank, Forward::kLanes); });
   args.bins_of_band.table = static_cast<const float*>(runner.table(
       bank_key("fast gradient bands", job.power.bank, Forward::kLanes + (std::int64_t{Forward::M} << 8)),
       static_cast<std::size_t>(bands.bytes()), [&](void* to) { fill_band_bins(bank, bands, Forward::M + 4, to); }));
