@@ -8,7 +8,8 @@ if(Python_EXECUTABLE)
   set(_metal "${PROJECT_BINARY_DIR}/metal")
   set(_metal_tool "${PROJECT_SOURCE_DIR}/tools/metal_source.py")
   file(GLOB _metal_inputs CONFIGURE_DEPENDS
-    "${PROJECT_SOURCE_DIR}/src/blocks/gpu/*-kernel.h" "${PROJECT_SOURCE_DIR}/src/blocks/gpu/metal_kernels.txt"
+    "${PROJECT_SOURCE_DIR}/src/blocks/gpu/*-kernel.h" "${PROJECT_SOURCE_DIR}/src/blocks/gpu/conv/*-kernel.h"
+    "${PROJECT_SOURCE_DIR}/src/blocks/gpu/metal_kernels.txt"
     "${PROJECT_SOURCE_DIR}/src/runtime/gpu/dialect*.h")
   add_custom_command(OUTPUT "${_metal}.stamp"
     COMMAND "${CMAKE_COMMAND}" -E rm -rf "${_metal}"

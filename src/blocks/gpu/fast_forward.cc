@@ -54,9 +54,9 @@ FastLayout fast_layout(const ForwardJob& job, int index) {
   const Line& line = kLines[index];
   const bool bands = job.epilogue == Epilogue::kBands;
   const std::int64_t row = bands ? job.power.bank.bands : job.bins;
-  const std::int64_t value = job.epilogue == Epilogue::kSpectrum ? 8 : 4, aligned = 16 / value;
+  const std::int64_t value = job.epilogue == Epilogue::kSpectrum ? 8 : 4, aligned = 32 / value;
   const std::int64_t exchange = rounded_up(8 * line.exchange, 16);
-  const std::int64_t squares = bands ? rounded_up(4 * line.squares * line.frames, 16) : 0;
+  const std::int64_t squares = bands ? rounded_up(4 * line.squares * line.frames, 32) : 0;
   FastLayout layout;
   std::int64_t pitch = rounded_up(row + aligned - 1, aligned), past = 0;
   if (job.out.bin_stride == 1 || row == 1) {
@@ -73,7 +73,7 @@ FastLayout fast_layout(const ForwardJob& job, int index) {
   }
   layout.row_pitch = static_cast<int>(pitch);
   layout.tables_bytes =
-      static_cast<int>(rounded_up(line.table_bytes + (job.envelope.enabled ? 8 * line.values : 0), 16));
+      static_cast<int>(rounded_up(line.table_bytes + (job.envelope.enabled ? 8 * line.values : 0), 32));
   layout.rows_at = static_cast<int>(squares);
   const std::int64_t rows = layout.rows_at + value * (pitch * line.frames + aligned - 1);
   const std::int64_t packed_at = rounded_up(std::max(exchange, rows), 16), packed = 4 * line.packed * line.frames;
@@ -102,9 +102,10 @@ std::vector<int> fast_forward_indices(const ForwardJob& job, std::int64_t shared
     if (2 * line.values != job.framing.n_fft) continue;
     const FastLayout layout = fast_layout(job, i);
     if (layout.block_bytes > shared_limit) continue;
-    // First those that write enough frames together, and of these, for bands, those that leave most time for them.
+    // First those that write enough frames together, and of these, for bands, those of many warps: there is more to
+    // wait for and less to write.
     const bool narrow = layout.output == kOutputValues && line.frames * line.warps < kFramesTogether;
-    const bool for_bands = job.epilogue == Epilogue::kBands && line.form == FastForm::kSingle;
+    const bool for_bands = job.epilogue == Epilogue::kBands && line.warps >= 16;
     found.push_back({2 * narrow + (for_bands ? 0 : 1), i});
   }
   std::stable_sort(found.begin(), found.end(), [](Ranked a, Ranked b) { return a.rank < b.rank; });

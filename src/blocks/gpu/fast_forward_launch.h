@@ -212,8 +212,8 @@ void launch(const ForwardJob& job, int index, Runner& runner) {
   args.packed_at = layout.packed_at;
   args.warp_bytes = layout.warp_bytes;
   args.tables_bytes = layout.tables_bytes;
-  const std::uintptr_t value = spectrum ? 8 : 4;
-  args.misaligned = static_cast<int>(reinterpret_cast<std::uintptr_t>(job.out.data) / value % (16 / value));
+  const std::uintptr_t value = spectrum ? 8 : 4, aligned = Kernel::kAligned;
+  args.misaligned = static_cast<int>(reinterpret_cast<std::uintptr_t>(job.out.data) / value % aligned);
   args.edge = spectrum && job.real_bins == RealBins::kAdjoint ? 0.5f : 1.0f;
   args.twiddles = static_cast<const float*>(
       runner.table(TableKey{Plan::kFormNumber < 2 ? "fast forward twiddles" : "fast forward real twiddles", Plan::A,

@@ -10,8 +10,8 @@ namespace melisma::gpu {
 #define MELISMA_FAST_FORWARD_VARIANTS(V) \
   V(0, 8, 8, kPairs, 4, 4)               \
   V(1, 16, 8, kPairs, 4, 4)              \
-  V(2, 20, 10, kRealHeld, 16, 1)         \
-  V(3, 20, 10, kPairs, 4, 4)             \
+  V(2, 20, 10, kPairs, 4, 4)             \
+  V(3, 20, 10, kRealHeld, 16, 1)         \
   V(4, 16, 15, kPairs, 4, 4)             \
   V(5, 32, 8, kSingle, 4, 5)             \
   V(6, 20, 16, kPairs, 16, 1)            \
@@ -32,7 +32,7 @@ namespace melisma::gpu {
   V(21, 32, 30, kRows, 16, 1)            \
   V(22, 32, 30, kRows, 4, 4)             \
   V(23, 32, 32, kRows, 12, 1)            \
-  V(24, 64, 16, kSingle, 16, 1)          \
+  V(24, 32, 32, kRows, 16, 1)            \
   V(25, 32, 32, kRows, 4, 4)             \
   V(26, 32, 48, kRows, 12, 1)            \
   V(27, 64, 24, kPairs, 4, 3)            \

@@ -98,9 +98,11 @@ struct FastGradient {
     for (int i = 0; i < Forward::kColumns; ++i) {
       const int column = lane.unit + i * Forward::kLanes;
       const bool there = Forward::kAllColumns || column < Forward::B;
-      const int safe = there ? column : 0;
+      const int safe = there ? column : mel_min(lane.unit, int(Forward::B) - 1);
       Complex<float> v[Forward::A];
       load_column<Forward>(first, input, args.samples.x.type, exchange, safe, v);
+      // Lanes and columns left over have read what others are about to write.
+      if ((!Forward::kAllLanes || !Forward::kAllColumns) && input == kInputAny) t.sync_warp();
       if (i == 0) {
         prefetch_samples(t, args.samples, item_at, last_start + args.next_samples, args.samples.new_samples);
       }

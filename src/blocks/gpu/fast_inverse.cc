@@ -46,12 +46,15 @@ SumsMemory sums_memory(std::int64_t n_fft, std::int64_t hop, bool with_envelope,
 }
 
 std::vector<int> fast_inverse_indices(const InverseJob& job, std::int64_t shared_limit) {
-  std::vector<int> result;
+  std::vector<int> result, last;
   for (int i = 0; i < kFastInverseVariants; ++i) {
-    if (2 * kLines[i].c * kLines[i].r == job.framing.n_fft && shared_bytes(kLines[i], job) <= shared_limit) {
-      result.push_back(i);
-    }
+    const Line& line = kLines[i];
+    if (2 * line.c * line.r != job.framing.n_fft || shared_bytes(line, job) > shared_limit) continue;
+    // Two warps a frame win where rows come whole, and lose where they are gathered: half the rows are in flight.
+    const bool gathered = line.lanes > 32 && job.spec.bin_stride != 1;
+    (gathered ? last : result).push_back(i);
   }
+  result.insert(result.end(), last.begin(), last.end());
   return result;
 }
 

@@ -244,7 +244,7 @@ struct InverseTransform {
 
   MEL_FN static void sync(MEL_THREAD_ARG t) {
     if (Plan::kPaired) {
-      t.sync();
+      t.sync_pair();
     } else {
       t.sync_warp();
     }
@@ -252,7 +252,7 @@ struct InverseTransform {
 };
 
 // One frame a group of lanes: its spectrum, which may lie in the same memory, to its samples. Every lane calls, of the
-// warp or, where two share a frame, of the block, and the spectra of all frames of that warp or block are read before
+// warp or, where two share a frame, of the block, and the spectra of all frames of a warp or pair are read before
 // anything is written; `work`: this lane's group has a frame, else it computes with what it finds and writes nothing
 // (values that are set under a condition would hold their registers all along). has_nyquist: else that bin is 0.
 // twiddles: the table, all of it. Some of the spectrum's bins are overwritten.

@@ -25,6 +25,7 @@
 // The thread handle (MEL_THREAD_ARG t):
 //   t.thread() t.threads() t.lane() t.warp() t.block() t.blocks()
 //   t.sync()                      all threads of the block; shared and device memory written before is seen after
+//   t.sync_pair()                 the same among warps 2 i and 2 i + 1; all of the block's pairs do it equally often
 //   t.sync_warp()                 the same among the 32 lanes of a warp
 //   t.shuffle(value, lane)        value of that lane of the warp; shuffle_xor(value, mask), shuffle_down(value, delta)
 //                                 for float, int32, uint32 (and double, int64 but on Metal). Every lane of the warp

@@ -134,6 +134,7 @@ struct Thread {
   MEL_FN std::int64_t blocks() const { return gridDim.x; }
 
   MEL_FN void sync() const { __syncthreads(); }
+  MEL_FN void sync_pair() const { asm volatile("bar.sync %0, 64;" ::"r"(1 + warp() / 2) : "memory"); }
   MEL_FN void sync_warp() const { __syncwarp(); }
   template <typename T>
   MEL_FN T shuffle(T value, int lane) const {

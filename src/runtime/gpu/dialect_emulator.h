@@ -129,6 +129,7 @@ class Thread {
   std::int64_t blocks() const { return block_->blocks(); }
 
   void sync(Site site = Site::here()) const { block_->meet(thread_, emulator::Call::kSync, site); }
+  void sync_pair(Site site = Site::here()) const { block_->meet(thread_, emulator::Call::kSync, site); }
   void sync_warp(Site site = Site::here()) const { block_->meet(thread_, emulator::Call::kSyncWarp, site); }
   template <typename T>
   T shuffle(T value, int lane, Site site = Site::here()) const {

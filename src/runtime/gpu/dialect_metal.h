@@ -123,6 +123,7 @@ struct Thread {
   MEL_FN void sync() const {
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
   }
+  MEL_FN void sync_pair() const { sync(); }
   MEL_FN void sync_warp() const {
     metal::simdgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
   }
