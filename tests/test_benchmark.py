@@ -13,7 +13,7 @@ import pytest
 import melisma
 from melisma import benchmark
 from melisma._bench import checks, report, rivals, speed, timing
-from melisma._bench.rows import FAILED, INFO, MISSING, PASS, SHORT, WRONG, Case, Context, Row
+from melisma._bench.rows import FAILED, INFO, MISSING, PASS, SHORT, WRONG, Case, Context, Goal, Row
 
 SMALL_CALL = "small call: stft 1x16000 n 512 hop 128, NumPy"
 needs_torch = pytest.mark.skipif(rivals.torch is None, reason="torch is not installed")
@@ -104,7 +104,7 @@ def test_strict_counts_a_missed_target(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"suite": "gpu"}, "suite must be one of cpu, separator, cuda, got 'gpu'"),
+        ({"suite": "gpu"}, "suite must be one of cpu, separator, cuda, conv, conv-cuda, got 'gpu'"),
         ({"only": "("}, r"only must be a regular expression, got '\('"),
         ({"only": "no such case"}, "only must match a case of this run, got 'no such case'; the cases are"),
         ({"json_out": "no/such/folder/x.json"}, "json_out must lie in an existing folder, got 'no/such/folder/x.json'"),
@@ -237,6 +237,25 @@ def test_the_table_with_rich_shows_every_cell(capsys: pytest.CaptureFixture[str]
     assert "short" in out
 
 
+def test_a_documents_table_has_all_rivals_of_a_work_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        Row("conv", "conv1d 1x64x128", "torch", ours=0.0125, theirs=0.05, ratio=4.0, target=">= 3x", verdict=PASS, floors=1.5),
+        Row("conv", "conv1d 1x64x128", "unrolled", ours=0.0125, theirs=2.5, ratio=200.0, floors=1.5),
+        Row("accuracy", "error", "torch", "abs", 1e-7, note="missing", verdict=MISSING),
+    ]  # fmt: skip
+    report.write_json(tmp_path / "x.json", rows, {})
+    report.main([str(tmp_path / "x.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [
+        "| conv1d 1x64x128 | 12.50 us | 1.50 | >= 3x | pass | torch 50.00 us (4.00x); unrolled 2.500 ms (200.0x) |",
+        "| error | 1.00e-07 |  |  | no rival |  |",
+    ]
+    report.main([str(tmp_path / "x.json"), "^Accuracy"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old", encoding="utf-8")
@@ -264,11 +283,9 @@ def test_the_cuda_suite_has_the_issues_table_and_needs_a_gpu() -> None:
 
 
 def test_goals_of_the_cuda_suite() -> None:
-    from melisma._bench.cuda import Goal, _verdict
-
     goal = Goal(1.25, 3.8)
     assert str(goal) == "<= 1.25 floors, >= 3.8x"
-    assert _verdict(goal, 1.25, 3.8) == PASS
-    assert _verdict(goal, 1.26, 9.0) == _verdict(goal, 1.0, 3.7) == SHORT
-    assert _verdict(goal, 1.0, None) == MISSING
-    assert _verdict(Goal(), 9.0, None) == INFO
+    assert goal.verdict(1.0, 1.25, 3.8) == PASS
+    assert goal.verdict(1.0, 1.26, 9.0) == goal.verdict(1.0, 1.0, 3.7) == SHORT
+    assert goal.verdict(1.0, 1.0, None) == MISSING
+    assert Goal().verdict(1.0, 9.0, None) == INFO

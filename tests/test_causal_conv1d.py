@@ -311,3 +311,31 @@ def test_errors_name_argument_limit_and_value() -> None:
     read_only.flags.writeable = False
     with pytest.raises(bad, match="conv_state must be a writable array"):
         melisma.causal_conv1d_update(x[..., 0], read_only, weight)
+
+
+def test_states_in_rows_of_a_pool() -> None:
+    """Packed sequences with a row each, in place: as one call for each, and nothing where there is no row."""
+    lengths, rows, held = [7, 0, 1, 2], [4, 1, -1, 3], [False, True, True, True]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 6, sum(lengths))).astype(np.float32)
+    weight, pool = rng.standard_normal((6, 4)).astype(np.float32), rng.standard_normal((5, 6, 3)).astype(np.float32)
+    want_pool, outs = pool.copy(), []
+    for piece, row, has_state in zip(np.split(x, np.cumsum(lengths)[:-1], 2), rows, held, strict=True):
+        initial = want_pool[row : row + 1] if has_state and row >= 0 else np.zeros((1, 6, 3), np.float32)
+        out, states = melisma.causal_conv1d(piece, weight, initial_states=initial, return_final_states=True)
+        outs.append(out)
+        if row >= 0:
+            want_pool[row] = states[0]
+    got = melisma.causal_conv1d(
+        x,
+        weight,
+        cu_seqlens=np.cumsum([0, *lengths]),
+        initial_states=pool,
+        final_states_out=pool,
+        state_indices=np.array(rows, np.int32),
+        has_initial_state=np.array(held),
+    )
+    assert got.tobytes() == np.concatenate(outs, 2).tobytes()
+    assert pool.tobytes() == want_pool.tobytes()
+    with pytest.raises(melisma.InvalidType, match="has_initial_state must be bool or uint8, got int64"):
+        melisma.causal_conv1d(x, weight, initial_states=pool, has_initial_state=np.ones(1, np.int64))

@@ -5,7 +5,8 @@
 #   OUT=folder tools/gpu_check.sh run PART   there; results in $OUT, each part within ten minutes
 #
 #   tests     tests/gpu, then the Python suite of tensors with device cuda
-#   bench     the benchmark's suite "cuda", as table and JSON
+#   bench     the benchmark's suite "cuda", as table and JSON; `bench conv-cuda`: that of the convolution, beside Dao-AILab's
+#             causal_conv1d where its wheel for that Python and PyTorch lies in build/gpu/dao_wheel
 #   variants  every variant of the fast kernels on the benchmark's sizes
 #   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over tests/gpu/test_reduced.py
 #   ncu       what limits the main kernels, as text
@@ -49,7 +50,7 @@ pytest_there() {  # name of the log, arguments
 }
 
 tests() {
-  local spread=()
+  local spread=() suite
   python -c 'import xdist' 2>/dev/null && spread=(-n "$(($(nproc) / 2))")
   python - <<'PY'
 import torch, melisma, melisma.torch
@@ -61,11 +62,26 @@ PY
   fi
   pytest_there tests-gpu tests/gpu --durations=10
   python tools/torchaudio_goldens.py "$OUT/torchaudio.npz"
-  MELISMA_TEST_DEVICE=cuda pytest_there tests-cuda "${spread[@]}" tests/torch_ops tests/torch_audio --durations=10
+  local suites=(tests/torch_ops tests/torch_audio)
+  for suite in tests/torch_conv tests/torch_compat/test_causal_conv1d*.py; do
+    [[ -e $suite ]] && suites+=("$suite")
+  done
+  MELISMA_TEST_DEVICE=cuda pytest_there tests-cuda "${spread[@]}" "${suites[@]}" --durations=10
 }
 
 bench() {
-  python -m melisma.benchmark --suite cuda --json "$OUT/cuda.json" "$@" 2>"$OUT/bench.err" | tee "$OUT/bench.txt" || failed=1
+  local suite=cuda wheel rival
+  if [[ $# -gt 0 && $1 != -* ]]; then
+    suite=$1
+    shift
+  fi
+  for wheel in build/gpu/dao_wheel/*.whl; do
+    [[ $suite == conv-cuda && -e $wheel ]] || continue
+    rival=$(mktemp -d)
+    python -m zipfile -e "$wheel" "$rival"
+    export PYTHONPATH=$PYTHONPATH:$rival
+  done
+  python -m melisma.benchmark --suite "$suite" --json "$OUT/$suite.json" "$@" 2>"$OUT/$suite.err" | tee "$OUT/$suite.txt" || failed=1
 }
 
 variants() {

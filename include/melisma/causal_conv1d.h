@@ -10,6 +10,7 @@
 #pragma once
 
 #include "melisma/index_tensor.h"
+#include "melisma/queue.h"
 #include "melisma/runtime.h"
 #include "melisma/tensor.h"
 
@@ -34,6 +35,15 @@ struct CausalConv1dInputs {
                                             // and x must hold one item.
   const Tensor* initial_states = nullptr;   // [..., D, W - 1] float, with cu_seqlens [N, D, W - 1]: the taps before the
                                             // first step. With seq_idx they belong to the sequence of step 0.
+
+  // For serving, and not in the backward: prefill, chunks of it and decoding (sequences of one step) in one call, with
+  // states in a pool. N sequences, or items where cu_seqlens is null.
+  const IndexTensor* state_indices = nullptr;     // [N] int32: each sequence's row of initial_states and final_states,
+                                                  // which then have the shape [rows, D, W - 1] and may be one tensor:
+                                                  // the states change in place. No row twice; pad_slot: the sequence
+                                                  // has none, begins with zeros and leaves nothing.
+  const FlagTensor* has_initial_state = nullptr;  // [N]: where 0, the taps before are 0, whatever initial_states holds
+  std::int64_t pad_slot = -1;
 };
 
 // x:      [..., D, T] float16, bfloat16, float32 or float64. Channel-last data is a view with its strides.
@@ -41,16 +51,21 @@ struct CausalConv1dInputs {
 // out:    x's shape and dtype, no overlap with any input
 // final_states: null, or what goes into the next call as initial_states: the last W - 1 taps of each sequence, those of
 //         shorter ones preceded by the initial state's; [..., D, W - 1], with cu_seqlens [N, D, W - 1], float. With
-//         seq_idx the taps of another sequence than the last step's are 0. No overlap with any input.
+//         seq_idx the taps of another sequence than the last step's are 0. No overlap with any input, but see
+//         state_indices.
 // Every tensor may have any strides, zero and negative ones too, but results may not have zero ones. T, D and any
 // leading extent may be 0.
 //
 // Computed in float64 where x is float64, otherwise in float32: bias first, then one fused multiply-add (where the SIMD
-// target has it) a tap, oldest to newest; SiLU within 2 ulp of float32; one rounding to x's dtype at the end. So the
-// bits of an output depend on its own taps only: not on batch, layout, threads, or where a sequence was cut into calls.
-// Indices are read and checked before anything is written.
+// target has it) a tap, oldest to newest; SiLU within 2 ulp of float32, or to a relative 2^-16 where x is float16 or
+// bfloat16; one rounding to x's dtype at the end. So the bits of an output depend on its own taps only: not on batch,
+// layout, threads, or where a sequence was cut into calls.
+// Indices are checked before anything is written, but on a GPU, where they are not read by the host: there offsets that
+// are wrong give wrong values, a row that is not there counts as pad_slot, and nothing outside the tensors is read or
+// written.
 void causal_conv1d(const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs,
-                   const CausalConv1dParams& params, const Tensor& out, const Tensor* final_states = nullptr);
+                   const CausalConv1dParams& params, const Tensor& out, const Tensor* final_states = nullptr,
+                   const Queue& queue = {});
 
 // Where the gradients go, each float in any strides but zero ones; null: not wanted.
 struct CausalConv1dGradients {
@@ -66,7 +81,7 @@ struct CausalConv1dGradients {
 // pieces in float64 in their order: deterministic in every bit.
 void causal_conv1d_backward(const Tensor& grad_out, const Tensor* grad_final_states, const Tensor& x,
                             const Tensor& weight, const CausalConv1dInputs& inputs, const CausalConv1dParams& params,
-                            const CausalConv1dGradients& gradients);
+                            const CausalConv1dGradients& gradients, const Queue& queue = {});
 
 // What one step may be given; null: not given.
 struct CausalConv1dUpdateInputs {
@@ -81,9 +96,9 @@ struct CausalConv1dUpdateInputs {
 // New steps of sequences whose last taps are kept in a state, which is changed in place.
 // x:          [B, D] (one step) or [B, D, T] float
 // conv_state: [rows, D, S] float, S >= W - 1, rows >= B without conv_state_indices. Keeping float32 or x's dtype makes
-// a
-//             step the same in every bit as the step of causal_conv1d.
+//             a step the same in every bit as the step of causal_conv1d.
 // out:        x's shape and dtype, no overlap with anything
+// Indices are checked as causal_conv1d's are; on a GPU a row that is not there counts as padding.
 //
 // By default the state's last W - 1 values are the taps before the first new step; afterwards it holds the last S of
 // state followed by x. With cache_seqlens c the taps are state[(c - (W - 1) + k) % S], k < W - 1, and x[t] goes to
@@ -94,7 +109,8 @@ struct CausalConv1dUpdateInputs {
 // afterwards state[0 .. W + T - 3] is the last W - 2 of these followed by x; needs S >= W + T - 2. The rest of the
 // state stays.
 void causal_conv1d_update(const Tensor& x, const Tensor& conv_state, const Tensor& weight,
-                          const CausalConv1dUpdateInputs& inputs, const CausalConv1dParams& params, const Tensor& out);
+                          const CausalConv1dUpdateInputs& inputs, const CausalConv1dParams& params, const Tensor& out,
+                          const Queue& queue = {});
 
 Explanation explain_causal_conv1d(const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs,
                                   const Tensor& out);

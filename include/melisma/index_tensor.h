@@ -39,4 +39,17 @@ struct IndexTensor {
         device(where) {}
 };
 
+// Bytes that are 0 or not: bool, uint8.
+struct FlagTensor {
+  const std::uint8_t* data = nullptr;
+  Shape shape;
+  std::array<std::int64_t, kMaxDims> strides{};
+  Device device;
+
+  FlagTensor() = default;
+  FlagTensor(const std::uint8_t* values, const Shape& extents, Device where = {})  // C-contiguous
+      : data(values), shape(extents), strides(Tensor(nullptr, DType::kInt16, extents).strides), device(where) {}
+  std::int64_t stride(int axis) const { return strides[static_cast<std::size_t>(axis)]; }
+};
+
 }  // namespace melisma

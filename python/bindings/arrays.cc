@@ -36,33 +36,11 @@ nb::dlpack::dtype to_dlpack(DType type) {
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * dtype_size(type)), 1};
 }
 
-Device device_of(const nb::ndarray<nb::ro>& array, const char* op, const char* argument) {
-  switch (array.device_type()) {
-    case nb::device::cpu::value: return {};
-    case nb::device::cuda::value:
-    case nb::device::cuda_managed::value: return {DeviceType::kCuda, array.device_id()};
-    default:
-      throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
-                                               " must be on the CPU or a CUDA device, got DLPack's device type " +
-                                               std::to_string(array.device_type()));
-  }
-}
-
 ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argument) {
-  if (array.ndim() > static_cast<std::size_t>(kMaxDims)) {
-    throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " +
-                                                 std::to_string(kMaxDims) + " dimensions, got " +
-                                                 std::to_string(array.ndim()));
-  }
   Tensor tensor;
+  place_view(array, op, argument, &tensor);
   tensor.data = const_cast<void*>(array.data());
   tensor.dtype = dtype_of(array.dtype(), op, argument);
-  tensor.device = device_of(array, op, argument);
-  tensor.shape.ndim = static_cast<int>(array.ndim());
-  for (std::size_t axis = 0; axis < array.ndim(); ++axis) {
-    tensor.shape.dims[axis] = static_cast<std::int64_t>(array.shape(axis));
-    tensor.strides[axis] = array.stride(axis);
-  }
   return {std::move(array), tensor};
 }
 
@@ -76,19 +54,25 @@ ArrayView make_view(nb::ndarray<nb::ro> array, const char* op, const char* argum
                                            type);
 }
 
-// First and last byte of a tensor's memory.
-std::pair<const char*, const char*> extent(const Tensor& t) {
-  const std::int64_t size = static_cast<std::int64_t>(dtype_size(t.dtype));
-  std::int64_t low = 0, high = 0;
-  for (int axis = 0; axis < t.ndim(); ++axis) {
-    const std::int64_t reach = (t.size(axis) - 1) * t.stride(axis);
-    (reach < 0 ? low : high) += reach;
+}  // namespace
+
+Device device_of(const nb::ndarray<nb::ro>& array, const char* op, const char* argument) {
+  switch (array.device_type()) {
+    case nb::device::cpu::value: return {};
+    case nb::device::cuda::value:
+    case nb::device::cuda_managed::value: return {DeviceType::kCuda, array.device_id()};
+    default:
+      throw Error(ErrorKind::kInvalidType, std::string(op) + ": " + argument +
+                                               " must be on the CPU or a CUDA device, got DLPack's device type " +
+                                               std::to_string(array.device_type()));
   }
-  const char* data = static_cast<const char*>(t.data);
-  return {data + low * size, data + (high + 1) * size};
 }
 
-}  // namespace
+void check_dimensions(std::size_t ndim, const char* op, const char* argument) {
+  if (ndim <= static_cast<std::size_t>(kMaxDims)) return;
+  throw Error(ErrorKind::kInvalidArgument, std::string(op) + ": " + argument + " must have at most " +
+                                               std::to_string(kMaxDims) + " dimensions, got " + std::to_string(ndim));
+}
 
 ArrayView view(nb::handle object, const char* op, const char* argument) {
   nb::ndarray<nb::ro> array;
@@ -127,17 +111,6 @@ NewArray new_array(const Shape& shape, DType dtype, bool swapped) {
   nb::ndarray<nb::numpy> array(data, static_cast<std::size_t>(shape.ndim), dims, owner, tensor.strides.data(),
                                to_dlpack(dtype));
   return {nb::cast(array, nb::rv_policy::reference), tensor};
-}
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  for (const Tensor* t : {&a, &b}) {
-    for (int axis = 0; axis < t->ndim(); ++axis) {
-      if (t->size(axis) == 0) return false;
-    }
-  }
-  const auto [a0, a1] = extent(a);
-  const auto [b0, b1] = extent(b);
-  return a0 < b1 && b0 < a1;
 }
 
 }  // namespace melisma::python

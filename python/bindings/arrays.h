@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include "../overlap.h"
 #include "melisma/tensor.h"
 
 namespace melisma::python {
@@ -18,6 +19,20 @@ struct ArrayView {
 ArrayView view(nb::handle object, const char* op, const char* argument);
 ArrayView writable_view(nb::handle object, const char* op, const char* argument);
 
+// Device, shape and strides of a view (a Tensor or an IndexTensor) of the array. Errors name op and argument.
+Device device_of(const nb::ndarray<nb::ro>& array, const char* op, const char* argument);
+void check_dimensions(std::size_t ndim, const char* op, const char* argument);
+template <class View>
+void place_view(const nb::ndarray<nb::ro>& array, const char* op, const char* argument, View* to) {
+  check_dimensions(array.ndim(), op, argument);
+  to->device = device_of(array, op, argument);
+  to->shape.ndim = static_cast<int>(array.ndim());
+  for (std::size_t axis = 0; axis < array.ndim(); ++axis) {
+    to->shape.dims[axis] = static_cast<std::int64_t>(array.shape(axis));
+    to->strides[axis] = array.stride(axis);
+  }
+}
+
 // A new array of the library's own memory, returned to its pool with the last reference. swapped: the last two axes lie
 // in memory in the other order, as in the result of torch.stft.
 struct NewArray {
@@ -25,8 +40,5 @@ struct NewArray {
   Tensor tensor;
 };
 NewArray new_array(const Shape& shape, DType dtype, bool swapped);
-
-// Whether two arrays share an address.
-bool overlap(const Tensor& a, const Tensor& b);
 
 }  // namespace melisma::python

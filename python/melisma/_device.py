@@ -31,6 +31,14 @@ class DeviceArray:
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.ndim = len(self.shape)
 
+    def swapaxes(self, one: int, other: int) -> DeviceArray:
+        """As NumPy's."""
+        return DeviceArray(self.array.swapaxes(one, other), self.library, self.dtype)
+
+    def owner(self) -> Library:
+        """The library for a call on this array's device."""
+        return self.library(self.library.index(self.array))
+
 
 class Library:
     """What one call asks of the library that owns its arrays. `owner` in the C++ binding."""
@@ -240,7 +248,7 @@ class DeviceBank:
 
 def call(op: str, out: Any, x: DeviceArray, window: Any, *args: Any) -> Any:
     """Run the C++ operator on the device; as spectral.call. window: a host array, a DeviceArray or None."""
-    owner = x.library(x.library.index(x.array))
+    owner = x.owner()
     w, accepted = _window(owner, window)
     input = owner.capsule(x.array)
     result = None if out is None else out.array
@@ -258,7 +266,7 @@ def call(op: str, out: Any, x: DeviceArray, window: Any, *args: Any) -> Any:
 
 def explain(op: str, x: DeviceArray, window: Any, *args: Any) -> Any:
     """What the C++ library says of the call."""
-    owner = x.library(x.library.index(x.array))
+    owner = x.owner()
     if op == "filtered_spectrogram":
         bank, params = args
         known = True

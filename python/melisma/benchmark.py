@@ -13,19 +13,19 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import melisma
 
-from ._bench import checks, cuda, cuda_timing, report, rivals, separator, speed, training
+from ._bench import checks, conv, conv_cuda, cuda, cuda_timing, report, rivals, separator, speed, training
 from ._bench.rows import FAILED, MISSING, PASS, SHORT, WRONG, Case, Context, Row, cpus, machine
 from ._bench.timing import copy_bandwidth, settle_malloc
 
 __all__ = ["main", "run"]
 
-SUITES = ("cpu", "separator", "cuda")
+SUITES = ("cpu", "separator", "cuda", "conv", "conv-cuda")
 
 
 def run(
@@ -42,8 +42,8 @@ def run(
     Parameters
     ----------
     suite : str
-        "cpu": every operator; "separator": the transforms of music source separators on stereo audio at 44.1 kHz; "cuda":
-        every operator on a GPU, by device time.
+        "cpu": the spectral operators; "separator": the transforms of music source separators on stereo audio at 44.1 kHz;
+        "cuda": the spectral operators on a GPU, by device time; "conv" and "conv-cuda": the causal convolution on either.
     quick : bool
         A quarter of a second a case and no case that takes gigabytes; the figures are rough.
     json_out : path, optional
@@ -69,8 +69,8 @@ def run(
     chosen = _choose(suite, quick, only, audio)
     if json_out is not None and not Path(json_out).absolute().parent.is_dir():
         raise ValueError(f"benchmark: json_out must lie in an existing folder, got {os.fspath(json_out)!r}")
-    if suite == "cuda":
-        return _run_on_cuda(chosen, quick, json_out, strict)
+    if suite in ("cuda", "conv-cuda"):
+        return _run_on_cuda(suite, chosen, quick, json_out, strict)
     threads = melisma.get_num_threads()
     melisma.set_num_threads(1)
     try:
@@ -91,17 +91,19 @@ def run(
     return _finish(rows, strict)
 
 
-def _run_on_cuda(chosen: Sequence[Case], quick: bool, json_out: str | os.PathLike[str] | None, strict: bool) -> int:
-    context = cuda_timing.context(quick)
+def _run_on_cuda(
+    suite: str, chosen: Sequence[Case], quick: bool, json_out: str | os.PathLike[str] | None, strict: bool
+) -> int:
+    context = cuda_timing.context(suite, quick)
     rows = _measure(chosen, context)
     found = {**machine(), **cuda_timing.machine()}
     if json_out is not None:
-        about = {"suite": "cuda", "quick": quick, "machine": found, "copy_gb_s": context.bandwidth / 1e9}
+        about = {"suite": suite, "quick": quick, "machine": found, "copy_gb_s": context.bandwidth / 1e9}
         report.write_json(json_out, rows, about)
     report.print_table(
         rows,
         f"melisma {found['melisma']} on {found['gpu']}, copy {context.bandwidth / 1e12:.2f} TB/s; "
-        f"torch {found['rivals']['torch']} (CUDA {found['cuda']}), torchaudio {found['torchaudio'] or 'not installed'}; "
+        f"torch {found['rivals']['torch']} (CUDA {found['cuda']}), {_versions({name: found[name] for name in ('torchaudio', 'causal_conv1d')})}; "
         f"{found['date']}" + ("; quick" if quick else ""),
     )
     return _finish(rows, strict)
@@ -118,17 +120,24 @@ def _choose(suite: str, quick: bool, only: str | None, audio: str | os.PathLike[
         pattern = re.compile(only or "", re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"benchmark: only must be a regular expression, got {only!r} ({error})") from error
-    if suite == "separator":
-        every = separator.cases(quick, audio)
-    elif suite == "cuda":
-        every = cuda.cases()
-    else:
-        every = speed.cases() + training.cases() + speed.thread_cases(cpus()) + checks.cases()
+    every = _cases(suite, quick, audio)
     chosen = [case for case in every if not (quick and case.slow) and pattern.search(f"{case.group}: {case.name}")]
     if not chosen:
         names = "\n  ".join(f"{case.group}: {case.name}" for case in every)
         raise ValueError(f"benchmark: only must match a case of this run, got {only!r}; the cases are\n  {names}")
     return chosen
+
+
+def _cases(suite: str, quick: bool, audio: str | os.PathLike[str] | None) -> list[Case]:
+    if suite == "separator":
+        return separator.cases(quick, audio)
+    if suite == "cuda":
+        return cuda.cases()
+    if suite == "conv":
+        return conv.cases()
+    if suite == "conv-cuda":
+        return conv_cuda.cases(quick)
+    return speed.cases() + training.cases() + speed.thread_cases(cpus()) + checks.cases()
 
 
 def _measure(chosen: Sequence[Case], context: Context) -> list[Row]:
@@ -140,12 +149,15 @@ def _measure(chosen: Sequence[Case], context: Context) -> list[Row]:
 
 
 def _heading(about: dict[str, Any], context: Context) -> str:
-    versions = ", ".join(f"{name} {version or 'not installed'}" for name, version in about["rivals"].items())
     return (
         f"melisma {about['melisma']} on {about['cpu']} ({about['cpus']} CPUs, {about['simd_target']}), "
-        f"one thread a side; copy {context.bandwidth / 1e9:.1f} GB/s; {versions}; {about['date']}"
+        f"one thread a side; copy {context.bandwidth / 1e9:.1f} GB/s; {_versions(about['rivals'])}; {about['date']}"
         + ("; quick" if context.quick else "")
     )
+
+
+def _versions(found: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version or 'not installed'}" for name, version in found.items())
 
 
 def _finish(rows: Sequence[Row], strict: bool) -> int:

@@ -1,4 +1,9 @@
-"""Causal depthwise convolution along time: whole sequences, packed ones, and step by step."""
+"""Causal depthwise convolution along time: whole sequences, packed ones, and step by step.
+
+PyTorch's tensors, on the CPU and on CUDA devices, go through the dispatcher's operators (:mod:`melisma.torch`): differentiable
+any number of times, in forward mode and under ``torch.func``, compilable and exportable, deterministic, and without waiting for
+the device. Autocast changes nothing: results have the dtype of `x`, and weights may be of another one.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
-from ._arrays import Wrap
-from ._arrays import _view as view_of
-from .errors import InvalidArgument, InvalidType
+from . import _conv_arrays
+from ._arrays import _HAS_ADAPTER
+from .errors import InvalidArgument
 
-_FLOATS = frozenset(np.dtype(name) for name in ("float16", "float32", "float64"))
-_INDICES = frozenset(np.dtype(name) for name in ("int32", "int64"))
-_BITS = np.dtype("uint16")  # how the C++ module takes bfloat16, which NumPy has not
+_tensors: Any = None  # melisma.torch._conv, once a tensor was seen
 
 
-def _same(result: Any) -> Any:
-    return result
-
-
-def _take(array: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
-    """Give NumPy's view of a float array, bfloat16 as its bits, and what makes the same kind of array of a result."""
+def _calls(x: Any) -> Any:
+    """What takes `x` and everything beside it: :mod:`._conv_arrays`, or for a tensor its counterpart."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor) and array.dtype in (torch.float16, torch.bfloat16):
-        return _take_half_tensor(torch, array, op, argument)
-    values, wrap = (array, _same) if type(array) is np.ndarray else view_of(array, op, argument)
-    if type(values) is not np.ndarray:
-        raise InvalidType(f"{op}: {argument} must be on the CPU, got an array on a GPU")
-    if values.dtype.name == "bfloat16":  # ml_dtypes
-        dtype = values.dtype
-        return values.view(_BITS), lambda result: result.view(dtype)
-    if values.dtype not in _FLOATS:
-        raise InvalidType(
-            f"{op}: {argument} must be native float16, bfloat16, float32 or float64, got dtype {values.dtype}"
-        )
-    return values, wrap
+    if torch is None or not isinstance(x, torch.Tensor):
+        return _conv_arrays
+    if torch.compiler.is_compiling():  # a graph must not depend on whether this is the first tensor
+        return _import_tensors()
+    global _tensors
+    if _tensors is None:
+        _tensors = _import_tensors()
+    return _tensors
 
 
-def _take_half_tensor(torch: Any, tensor: Any, op: str, argument: str) -> tuple[np.ndarray, Wrap]:
-    if tensor.device.type != "cpu":
-        raise InvalidType(f"{op}: {argument} must be on the CPU, got device {tensor.device}")
-    if tensor.requires_grad and torch.is_grad_enabled():
-        raise InvalidArgument(f"{op}: {argument} requires grad, which is not recorded here; pass {argument}.detach()")
-    if tensor.dtype == torch.float16:
-        return tensor.detach().numpy(), torch.from_numpy
-    bits = tensor.detach().view(torch.int16).numpy().view(_BITS)
-    return bits, lambda result: torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
+def _import_tensors() -> Any:
+    if not _HAS_ADAPTER:
+        return _conv_arrays
+    from .torch import _conv
 
-
-def _floats(array: Any, op: str, argument: str) -> np.ndarray | None:
-    return None if array is None else _take(array, op, argument)[0]
-
-
-def _indices(array: Any, op: str, argument: str) -> np.ndarray | None:
-    if array is None:
-        return None
-    values = np.asarray(array) if isinstance(array, (list, tuple)) else view_of(array, op, argument)[0]
-    if type(values) is not np.ndarray or values.dtype not in _INDICES:
-        raise InvalidType(
-            f"{op}: {argument} must be native int32 or int64, got {getattr(values, 'dtype', type(array))}"
-        )
-    return values
+    return _conv
 
 
 def _is_silu(activation: Any, op: str) -> bool:
@@ -71,18 +46,6 @@ def _is_silu(activation: Any, op: str) -> bool:
     if activation is True or activation in ("silu", "swish"):
         return True
     raise InvalidArgument(f"{op}: activation must be None, 'silu' or 'swish', got {activation!r}")
-
-
-def _swapped(array: np.ndarray) -> np.ndarray:
-    return array.swapaxes(-2, -1) if array.ndim >= 2 else array
-
-
-def _states_like(x: np.ndarray, weight: np.ndarray, cu_seqlens: np.ndarray | None) -> np.ndarray:
-    """New final states of a call, or of one that the C++ operator refuses, whatever."""
-    if x.ndim < 2 or weight.ndim != 2:
-        return np.empty(0, x.dtype)
-    leading = x.shape[:-2] if cu_seqlens is None else (max(cu_seqlens.size - 1, 0),)
-    return np.empty((*leading, x.shape[-2], max(weight.shape[1] - 1, 0)), x.dtype)
 
 
 def causal_conv1d(
@@ -98,6 +61,9 @@ def causal_conv1d(
     activation: str | None = None,
     channels_last: bool = False,
     out: Any = None,
+    state_indices: Any = None,
+    has_initial_state: Any = None,
+    pad_slot_id: int = -1,
 ) -> Any:
     """Causal depthwise convolution along time, with bias and SiLU, in one pass over memory.
 
@@ -126,7 +92,16 @@ def causal_conv1d(
     channels_last : bool
         Whether channels are the last axis of `x`, `out` and the result. States are ``[..., D, W - 1]`` all the same.
     out : array, optional
-        Where to write the result; of `x`'s shape and dtype, any strides.
+        Where to write the result; of `x`'s shape and dtype, any strides. Not where a gradient is recorded, as
+        `final_states_out`.
+    state_indices : array, optional
+        ``[N]`` int32, for serving: each sequence's row of `initial_states` and `final_states_out`, which then are
+        ``[rows, D, W - 1]`` and may be one array, whose states change in place: prompts, parts of them and single new steps
+        in one call. No row twice. N: of `cu_seqlens`, otherwise items. No gradient.
+    has_initial_state : array, optional
+        ``[N]`` bool: where False, the taps before are 0, whatever `initial_states` holds. No gradient.
+    pad_slot_id : int
+        The index in `state_indices` of a sequence without a row: it begins with zeros and leaves nothing.
 
     Returns
     -------
@@ -145,72 +120,63 @@ def causal_conv1d(
     packed sequences and :func:`causal_conv1d_update` give the same as one call.
     """
     op = "causal_conv1d"
-    values, wrap = _take(x, op, "x")
-    view = _swapped(values) if channels_last else values
-    w = _take(weight, op, "weight")[0]
-    cu = _indices(cu_seqlens, op, "cu_seqlens")
-    states: np.ndarray | None = None
-    wrap_states = wrap
-    if final_states_out is not None:
-        states, wrap_states = _take(final_states_out, op, "final_states_out")
-    elif return_final_states:
-        states = _states_like(view, w, cu)
-    to = None if out is None else _take(out, op, "out")[0]
-    result = _core.causal_conv1d(
+    return _calls(x).convolve(
         op,
-        view,
-        w,
-        _floats(bias, op, "bias"),
+        x,
+        weight,
+        bias,
         None,
-        _indices(seq_idx, op, "seq_idx"),
-        cu,
-        _floats(initial_states, op, "initial_states"),
-        _is_silu(activation, op),
+        seq_idx,
+        cu_seqlens,
+        initial_states,
+        return_final_states,
+        final_states_out,
+        channels_last,
+        activation is not None and _is_silu(activation, op),
         False,
-        to if to is None or not channels_last else _swapped(to),
-        states,
+        out,
+        state_indices,
+        has_initial_state,
+        pad_slot_id,
     )
-    y = out if out is not None else wrap(_as_carried(_swapped(result) if channels_last else result, values))
-    if not return_final_states:
-        return y
-    return y, final_states_out if final_states_out is not None else wrap_states(states)
 
 
-def _as_carried(result: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A new result of bfloat16 comes with the dtype of as many bits."""
-    return result.view(_BITS) if x.dtype == _BITS else result
-
-
-def _mask(mask: Any, batch: int, steps: int, op: str) -> np.ndarray | None:
-    """A mask in any of the shapes that it is given in, as [B, T] float32."""
-    if mask is None:
-        return None
+def _mask(mask: Any, batch: int, steps: int, op: str, x: Any) -> Any:
+    """A mask in any of the shapes that it is given in, as [B, T] of the same kind."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(mask, torch.Tensor):
-        mask = mask.detach().to("cpu", torch.float32).numpy()
-    values = np.asarray(mask, dtype=np.float32)
-    shape = values.shape
-    if values.ndim == 1:
+    if torch is None or not isinstance(x, torch.Tensor):
+        mask = _conv_arrays.numbers(mask, x)
+    elif not isinstance(mask, torch.Tensor):
+        mask = torch.as_tensor(np.asarray(mask, np.float32), device=x.device)
+    shape = tuple(mask.shape)
+    if mask.ndim > 2 and all(size == 1 for size in shape[1:-1]):
+        mask = mask.reshape(shape[0], shape[-1])
+    elif mask.ndim == 0:
+        mask = mask.reshape(1, 1)
+    elif mask.ndim == 1:
         if shape[0] == steps:
-            values = values[None, :]
+            mask = mask[None, :]
         elif shape[0] == batch:
-            values = values[:, None]
+            mask = mask[:, None]
         elif shape[0] == batch * steps:
-            values = values.reshape(batch, steps)
+            mask = mask.reshape(batch, steps)
         elif shape[0] > steps:
-            values = values[None, shape[0] - steps :]
-    elif values.ndim == 2 and shape not in ((batch, steps), (1, steps), (batch, 1), (1, 1)):
-        if shape == (steps, batch):
-            values = values.T
-        elif shape[0] in (1, batch) and shape[1] > steps:
-            values = values[:, shape[1] - steps :]
-    try:
-        return np.broadcast_to(values, (batch, steps))
-    except ValueError:
+            mask = mask[None, shape[0] - steps :]
+    if mask.ndim == 2 and not (mask.shape[0] in (1, batch) and mask.shape[1] in (1, steps)):
+        if tuple(mask.shape) == (steps, batch):
+            mask = mask.T
+        elif mask.shape[0] in (1, batch) and mask.shape[1] > steps:
+            mask = mask[:, mask.shape[1] - steps :]
+    if mask.ndim != 2 or mask.shape[0] not in (1, batch) or mask.shape[1] not in (1, steps):
         raise InvalidArgument(
             f"{op}: attention_mask must be a number or have the shape ({batch}, {steps}), (1, {steps}), ({batch}, 1), "
             f"({steps}, {batch}), ({steps},), ({batch},), ({batch * steps},) or a longer history, got {shape}"
-        ) from None
+        )
+    if torch is None or not isinstance(x, torch.Tensor):
+        return _conv_arrays.expanded(mask, (batch, steps))
+    if mask.requires_grad and torch.is_grad_enabled():
+        raise InvalidArgument(f"{op}: attention_mask must not require grad, got one that does; pass its detach()")
+    return (mask if mask.is_floating_point() else mask.float()).expand(batch, steps)
 
 
 def short_conv_fused(
@@ -221,7 +187,15 @@ def short_conv_fused(
     activation: bool | str | None = True,
     residual: bool = True,
     *,
+    seq_idx: Any = None,
+    cu_seqlens: Any = None,
+    initial_states: Any = None,
+    return_final_states: bool = False,
+    final_states_out: Any = None,
     out: Any = None,
+    state_indices: Any = None,
+    has_initial_state: Any = None,
+    pad_slot_id: int = -1,
 ) -> Any:
     """Mask, causal depthwise convolution, SiLU and residual in one pass over memory.
 
@@ -233,18 +207,20 @@ def short_conv_fused(
         ``[D, W]`` and, optionally, ``[D]``; as in :func:`causal_conv1d`.
     attention_mask : array or number, optional
         Multiplies `x` wherever a tap reads it: ``(B, T)``, ``(1, T)``, ``(B, 1)``, ``(T, B)``, ``(T,)``, ``(B,)`` or
-        ``(B * T,)``, tried in this order; of a longer history (``(B, L)``, ``(1, L)`` or ``(L,)``) the last T count.
+        ``(B * T,)``, tried in this order, or these with further axes of 1 in between; of a longer history (``(B, L)``,
+        ``(1, L)`` or ``(L,)``) the last T count. It has no gradient.
     activation : bool or {None, "silu", "swish"}
         Whether SiLU is applied to the sum.
     residual : bool
         Whether `x`, as it is before the mask, is added after that.
-    out : array, optional
-        Where to write the result; of `x`'s shape and dtype, any strides.
+    seq_idx, cu_seqlens, initial_states, return_final_states, final_states_out, out
+    state_indices, has_initial_state, pad_slot_id
+        As in :func:`causal_conv1d`; states hold taps, which are masked already.
 
     Returns
     -------
-    array
-        Of `x`'s shape, dtype and kind.
+    array, or a pair of arrays
+        As :func:`causal_conv1d`.
 
     Raises
     ------
@@ -256,25 +232,27 @@ def short_conv_fused(
     ``out = [x +] [silu](bias + conv(mask * x))``
     """
     op = "short_conv_fused"
-    values, wrap = _take(x, op, "x")
-    if values.ndim != 3:
-        raise InvalidArgument(f"{op}: x must have the shape [B, T, D], got {list(values.shape)}")
-    to = None if out is None else _swapped(_take(out, op, "out")[0])
-    result = _core.causal_conv1d(
+    if len(x.shape) != 3:
+        raise InvalidArgument(f"{op}: x must have the shape [B, T, D], got {list(x.shape)}")
+    return _calls(x).convolve(
         op,
-        _swapped(values),
-        _take(weight, op, "weight")[0],
-        _floats(bias, op, "bias"),
-        _mask(attention_mask, values.shape[0], values.shape[1], op),
-        None,
-        None,
-        None,
+        x,
+        weight,
+        bias,
+        None if attention_mask is None else _mask(attention_mask, x.shape[0], x.shape[1], op, x),
+        seq_idx,
+        cu_seqlens,
+        initial_states,
+        return_final_states,
+        final_states_out,
+        True,
         _is_silu(activation, op),
         bool(residual),
-        to,
-        None,
+        out,
+        state_indices,
+        has_initial_state,
+        pad_slot_id,
     )
-    return out if out is not None else wrap(_as_carried(_swapped(result), values))
 
 
 def causal_conv1d_update(
@@ -288,6 +266,7 @@ def causal_conv1d_update(
     *,
     num_accepted_tokens: Any = None,
     pad_slot_id: int = -1,
+    residual: bool = False,
     out: Any = None,
 ) -> Any:
     """One or several new steps of sequences whose last taps are kept in `conv_state`, which is changed in place.
@@ -313,6 +292,8 @@ def causal_conv1d_update(
         ``0 .. W + T - 3`` take the last ``W - 2`` of these followed by `x`; needs ``S >= W + T - 2``.
     pad_slot_id : int
         The index in `conv_state_indices` of padding: no row is touched, and the output is 0.
+    residual : bool
+        Whether `x` is added after the activation.
     out : array, optional
         Where to write the result; of `x`'s shape and dtype, any strides.
 
@@ -326,10 +307,26 @@ def causal_conv1d_update(
     ------
     melisma.InvalidArgument, melisma.InvalidType
         Naming the argument, its limit and the value; `conv_state` is untouched then.
+
+    Notes
+    -----
+    Tensors that require a gradient get one, `conv_state` for what it held before; what it holds afterwards has none.
     """
     op = "causal_conv1d_update"
-    return _update(op, x, conv_state, weight, bias, _is_silu(activation, op), False, cache_seqlens, conv_state_indices,
-                   num_accepted_tokens, pad_slot_id, out)  # fmt: skip
+    return _calls(x).step(
+        op,
+        x,
+        conv_state,
+        weight,
+        bias,
+        cache_seqlens,
+        conv_state_indices,
+        num_accepted_tokens,
+        pad_slot_id,
+        activation is not None and _is_silu(activation, op),
+        bool(residual),
+        out,
+    )
 
 
 def short_conv_update(
@@ -374,27 +371,18 @@ def short_conv_update(
         Naming the argument, its limit and the value; `conv_state` is untouched then.
     """
     op = "short_conv_update"
-    if cache_seqlens is None:
-        cache_seqlens = np.arange(len(x), dtype=np.int32)
-    return _update(op, x, conv_state, weight, bias, _is_silu(activation, op), bool(residual), cache_seqlens,
-                   conv_state_indices, None, -1, out)  # fmt: skip
-
-
-def _update(op: str, x: Any, conv_state: Any, weight: Any, bias: Any, silu: bool, residual: bool, *rest: Any) -> Any:
-    cache_seqlens, conv_state_indices, num_accepted_tokens, pad_slot, out = rest
-    values, wrap = _take(x, op, "x")
-    result = _core.causal_conv1d_update(
+    calls = _calls(x)
+    return calls.step(
         op,
-        values,
-        _take(conv_state, op, "conv_state")[0],
-        _take(weight, op, "weight")[0],
-        _floats(bias, op, "bias"),
-        _indices(cache_seqlens, op, "cache_seqlens"),
-        _indices(conv_state_indices, op, "conv_state_indices"),
-        _indices(num_accepted_tokens, op, "num_accepted_tokens"),
-        pad_slot,
-        silu,
-        residual,
-        None if out is None else _take(out, op, "out")[0],
+        x,
+        conv_state,
+        weight,
+        bias,
+        calls.numbered(x) if cache_seqlens is None else cache_seqlens,
+        conv_state_indices,
+        None,
+        -1,
+        _is_silu(activation, op),
+        bool(residual),
+        out,
     )
-    return out if out is not None else wrap(_as_carried(result, values))

@@ -49,6 +49,18 @@ DType dtype_of(ScalarType type, const char* op, const char* argument) {
   }
 }
 
+DType float_of(ScalarType type, const char* op, const char* argument) {
+  switch (type) {
+    case ScalarType::Float: return DType::kFloat32;
+    case ScalarType::Double: return DType::kFloat64;
+    case ScalarType::Half: return DType::kFloat16;
+    case ScalarType::BFloat16: return DType::kBFloat16;
+    default:
+      refuse(ErrorKind::kInvalidType, op,
+             std::string(argument) + " must be float16, bfloat16, float32 or float64, got " + name_of(type));
+  }
+}
+
 std::int32_t code_of(DType type) {
   switch (type) {
     case DType::kInt16: return aoti_torch_dtype_int16();
@@ -79,6 +91,30 @@ Device device_of(const StableTensor& tensor, const char* op, const char* argumen
   }
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(tensor.get(), &index));
   return {DeviceType::kCuda, index};
+}
+
+// Memory, device, shape and strides of a view.
+template <class View>
+void describe(const StableTensor& tensor, const char* op, const char* argument, View& result) {
+  result.device = device_of(tensor, op, argument);
+  const std::int64_t ndim = tensor.dim();
+  if (ndim > kMaxDims) {
+    refuse(ErrorKind::kInvalidArgument, op,
+           std::string(argument) + " must have at most " + std::to_string(kMaxDims) + " dimensions, got " +
+               std::to_string(ndim));
+  }
+  result.data = static_cast<decltype(result.data)>(tensor.data_ptr());
+  result.shape.ndim = static_cast<int>(ndim);
+  const auto sizes = tensor.sizes();
+  const auto strides = tensor.strides();
+  for (std::size_t axis = 0; axis < static_cast<std::size_t>(ndim); ++axis) {
+    result.shape.dims[axis] = sizes[axis];
+    result.strides[axis] = strides[axis];
+  }
+  // PyTorch's derivatives may hand over a tensor of zeros that has no memory.
+  if (result.data == nullptr && result.shape.numel() != 0) {
+    refuse(ErrorKind::kInvalidArgument, op, std::string(argument) + " must have memory, got a tensor without");
+  }
 }
 
 AtenTensorHandle empty_on_cuda(int ndim, const std::int64_t* sizes, const std::int64_t* strides, std::int32_t dtype,
@@ -117,24 +153,37 @@ void* current_stream(int index) {
 }  // namespace
 
 Tensor view(const StableTensor& tensor, const char* op, const char* argument) {
-  const Device device = device_of(tensor, op, argument);
-  const std::int64_t ndim = tensor.dim();
-  if (ndim > kMaxDims) {
-    refuse(ErrorKind::kInvalidArgument, op,
-           std::string(argument) + " must have at most " + std::to_string(kMaxDims) + " dimensions, got " +
-               std::to_string(ndim));
-  }
   Tensor result;
-  result.data = tensor.data_ptr();
   result.dtype = dtype_of(tensor.scalar_type(), op, argument);
-  result.device = device;
-  result.shape.ndim = static_cast<int>(ndim);
-  const auto sizes = tensor.sizes();
-  const auto strides = tensor.strides();
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(ndim); ++axis) {
-    result.shape.dims[axis] = sizes[axis];
-    result.strides[axis] = strides[axis];
+  describe(tensor, op, argument, result);
+  return result;
+}
+
+Tensor float_view(const StableTensor& tensor, const char* op, const char* argument) {
+  Tensor result;
+  result.dtype = float_of(tensor.scalar_type(), op, argument);
+  describe(tensor, op, argument, result);
+  return result;
+}
+
+IndexTensor index_view(const StableTensor& tensor, const char* op, const char* argument) {
+  IndexTensor result;
+  const ScalarType type = tensor.scalar_type();
+  if (type != ScalarType::Int && type != ScalarType::Long) {
+    refuse(ErrorKind::kInvalidType, op, std::string(argument) + " must be int32 or int64, got " + name_of(type));
   }
+  result.is_int64 = type == ScalarType::Long;
+  describe(tensor, op, argument, result);
+  return result;
+}
+
+FlagTensor flag_view(const StableTensor& tensor, const char* op, const char* argument) {
+  const ScalarType type = tensor.scalar_type();
+  if (type != ScalarType::Bool && type != ScalarType::Byte) {
+    refuse(ErrorKind::kInvalidType, op, std::string(argument) + " must be bool or uint8, got " + name_of(type));
+  }
+  FlagTensor result;
+  describe(tensor, op, argument, result);
   return result;
 }
 

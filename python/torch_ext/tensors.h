@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "melisma/error.h"
+#include "melisma/index_tensor.h"
 #include "melisma/melisma.h"
 
 namespace melisma::torch_ext {
@@ -18,6 +19,13 @@ using StableTensor = torch::stable::Tensor;
 // A view of the memory of a tensor on the CPU or on a CUDA device. Throws Error naming `op` and `argument` where
 // device, dtype or number of dimensions does not fit.
 Tensor view(const StableTensor& tensor, const char* op, const char* argument);
+
+// The same of operators that take float16, bfloat16, float32 and float64.
+Tensor float_view(const StableTensor& tensor, const char* op, const char* argument);
+// int32 or int64.
+IndexTensor index_view(const StableTensor& tensor, const char* op, const char* argument);
+// bool or uint8.
+FlagTensor flag_view(const StableTensor& tensor, const char* op, const char* argument);
 
 // An optional one, as the operators take windows.
 class OptionalView {
@@ -58,9 +66,9 @@ class CallQueue {
 // place for it. spectral.py takes it off again.
 template <auto kKernel>
 struct Kernel;
-template <class... Arguments, StableTensor (*kKernel)(Arguments...)>
+template <class Result, class... Arguments, Result (*kKernel)(Arguments...)>
 struct Kernel<kKernel> {
-  static StableTensor run(Arguments... arguments) {
+  static Result run(Arguments... arguments) {
     try {
       return kKernel(std::move(arguments)...);
     } catch (const Error& error) {

@@ -20,7 +20,8 @@ void check_result(const char* op, const Tensor& out, const Shape& shape, DType d
 void check_real_result(const char* op, const Tensor& out, const Shape& shape, DType dtype,
                        const char* argument = "out");
 
-std::string to_string(Device device);  // "cpu", "cuda:0"
+std::string to_string(Device device);       // "cpu", "cuda:0"
+std::string to_string(const Shape& shape);  // "[2, 3]"
 
 struct Argument {
   const char* name;

@@ -108,21 +108,24 @@ class Array {
 
   // Every element was written, and nothing else in the block.
   void expect_written_exactly(const std::string& what) const {
+    std::int64_t unwritten = 0;
+    for (std::int64_t i = 0; i < numel(); ++i) {
+      unwritten += bytes_of(i) == std::string(dtype_size(tensor_.dtype), kPoison) ? 1 : 0;
+    }
+    EXPECT_EQ(unwritten, 0) << what << ": elements never written";
+    expect_written_within(what);
+  }
+  // Nothing else in the block was written.
+  void expect_written_within(const std::string& what) const {
     std::vector<bool> inside(bytes_.size(), false);
     const std::size_t size = dtype_size(tensor_.dtype);
-    const char* block = bytes_.data();
-    std::int64_t unwritten = 0, outside = 0;
+    const std::ptrdiff_t first = static_cast<const char*>(tensor_.data) - bytes_.data();
     for (std::int64_t i = 0; i < numel(); ++i) {
-      const char* at = static_cast<const char*>(tensor_.data) + offset(i) * static_cast<std::int64_t>(size);
-      bool poisoned = true;
-      for (std::size_t b = 0; b < size; ++b) {
-        poisoned = poisoned && at[b] == kPoison;
-        inside[static_cast<std::size_t>(at - block) + b] = true;
-      }
-      unwritten += poisoned ? 1 : 0;
+      const std::size_t at = static_cast<std::size_t>(first + offset(i) * static_cast<std::int64_t>(size));
+      for (std::size_t b = 0; b < size; ++b) inside[at + b] = true;
     }
-    for (std::size_t b = 0; b < bytes_.size(); ++b) outside += !inside[b] && block[b] != kPoison ? 1 : 0;
-    EXPECT_EQ(unwritten, 0) << what << ": elements never written";
+    std::int64_t outside = 0;
+    for (std::size_t b = 0; b < bytes_.size(); ++b) outside += !inside[b] && bytes_[b] != kPoison ? 1 : 0;
     EXPECT_EQ(outside, 0) << what << ": bytes written outside the result";
   }
   bool untouched() const {

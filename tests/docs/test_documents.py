@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/pytorch.md"]
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/convolution.md", "docs/pytorch.md"]
 # These take minutes and have tests of their own; here only their options are checked.
 LONG_COMMANDS = {"benchmark", "self-test"}
 

@@ -54,6 +54,35 @@ def _spectrum(n: int, frames: int) -> Callable[[int], torch.Tensor]:
     return lambda batch: randn(batch, n // 2 + 1, frames, dtype=torch.complex64)
 
 
+@cache
+def taps(channels: int, width: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Weights of a convolution, of what torch.compile can trace."""
+    return torch.arange(channels * width, device=CUDA).cos().view(channels, width).to(dtype)
+
+
+@cache
+def bias(channels: int) -> torch.Tensor:
+    return torch.arange(channels, device=CUDA).sin()
+
+
+@cache
+def sequences(steps: int) -> torch.Tensor:
+    """Numbers of sequences of some lengths, the last steps being padding."""
+    step = torch.arange(steps, dtype=torch.int32, device=CUDA)
+    return torch.where(step < steps - 5, step // 37, -1)
+
+
+def _signals(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[int], torch.Tensor]:
+    return lambda batch: randn(batch, *shape, dtype=dtype)
+
+
+def _masked(x: torch.Tensor) -> torch.Tensor:
+    steps, channels = x.shape[-2:]
+    mask = (sequences(steps) % 3).float()[None]
+    out = melisma.short_conv_fused(x.reshape(-1, steps, channels), taps(channels, 4), None, mask)
+    return out.view(x.shape)
+
+
 MEL: dict[str, Any] = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 80}
 CASES: dict[str, Case] = {
     "stft 1024": Case(_signal(16000), lambda x: melisma.stft(x, 1024, 256, window=hann(1024))),
@@ -75,6 +104,22 @@ CASES: dict[str, Case] = {
     "istft 1024": Case(_spectrum(1024, 63), lambda s: melisma.istft(s, 1024, 256, window=hann(1024))),
     "istft 400": Case(_spectrum(400, 101), lambda s: melisma.istft(s, 400, 160, window="hann", length=16000)),
     "istft odd hop": Case(_spectrum(512, 90), lambda s: melisma.istft(s, 512, 111, window=hann(512))),
+    "conv rows": Case(_signals(96, 1000), lambda x: melisma.causal_conv1d(x, taps(96, 4), bias(96), activation="silu")),
+    "conv odd rows": Case(_signals(7, 1001, dtype=torch.float16), lambda x: melisma.causal_conv1d(x, taps(7, 2))),
+    "conv channels": Case(
+        _signals(500, 64, dtype=torch.bfloat16),
+        lambda x: melisma.causal_conv1d(
+            x, taps(64, 4, torch.bfloat16), bias(64), activation="silu", channels_last=True
+        ),
+    ),
+    "conv sequences": Case(
+        _signals(500, 64),
+        lambda x: melisma.causal_conv1d(
+            x, taps(64, 3), seq_idx=sequences(500).expand(x.shape[:-1]), channels_last=True, activation="silu"
+        ),
+    ),
+    "conv masked": Case(_signals(300, 40), _masked),
+    "conv wide": Case(_signals(12, 400), lambda x: melisma.causal_conv1d(x, taps(12, 9), bias(12))),
 }
 
 

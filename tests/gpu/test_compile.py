@@ -27,7 +27,9 @@ def close(got: torch.Tensor, want: torch.Tensor, times: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-@pytest.mark.parametrize("name", ["stft 1024", "log_mel top_db", "filtered", "istft 400"])
+@pytest.mark.parametrize(
+    "name", ["stft 1024", "log_mel top_db", "filtered", "istft 400", "conv rows", "conv sequences"]
+)
 def test_inductor(name: str, mode: str) -> None:
     case = CASES[name]
     compiled = torch.compile(lambda x: case.call(x * 2) * 0.5, fullgraph=True, mode=mode)

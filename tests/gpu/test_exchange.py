@@ -87,6 +87,36 @@ def test_cupy_dtypes(dtype: str) -> None:
     np.testing.assert_allclose(got.get(), want, rtol=1e-5, atol=1e-4 * np.abs(want).max())
 
 
+def test_cupy_convolution() -> None:
+    """Every function, with values and layouts of PyTorch's tensors."""
+    x, weight, bias, state = randn(2, 40, 300), randn(40, 4), randn(40), randn(3, 40, 3)
+    there = [cupy.asarray(t) for t in (x, weight, bias)]
+    out, states = melisma.causal_conv1d(*there, activation="silu", return_final_states=True)
+    want, want_states = melisma.causal_conv1d(x, weight, bias, activation="silu", return_final_states=True)
+    assert isinstance(out, cupy.ndarray)
+    assert np.array_equal(out.get(), want.cpu().numpy())
+    assert np.array_equal(states.get(), want_states.cpu().numpy())
+    last = melisma.causal_conv1d(cupy.asarray(x.transpose(1, 2).contiguous()), *there[1:], channels_last=True)
+    assert last.shape == (2, 300, 40)
+    assert last.flags.c_contiguous
+    mask = (x[:, 0] > 0).float()
+    for given in (cupy.asarray(mask), mask.cpu().numpy(), mask[0].cpu().tolist()):
+        fused = melisma.short_conv_fused(there[0].swapaxes(1, 2), there[1], None, given)
+        wanted = melisma.short_conv_fused(x.transpose(1, 2), weight, None, mask if np.ndim(given) == 2 else mask[0])
+        assert np.array_equal(fused.get(), wanted.cpu().numpy())
+    index, kept = cupy.asarray([2, -1], dtype="int32"), cupy.array(state)  # a copy: both calls write to theirs
+    one = melisma.causal_conv1d_update(there[0][..., 0], kept, *there[1:], conv_state_indices=index)
+    wanted = melisma.causal_conv1d_update(x[..., 0], state, weight, bias, conv_state_indices=torch.from_dlpack(index))
+    assert np.array_equal(one.get(), wanted.cpu().numpy())
+    assert np.array_equal(kept.get(), state.cpu().numpy())
+    ring = melisma.short_conv_update(there[0][..., 0], cupy.zeros((2, 40, 4), "float32"), there[1])
+    assert ring.shape == (2, 40)
+    with pytest.raises(melisma.InvalidType, match="weight must be on x's device cuda:0, got cpu"):
+        melisma.causal_conv1d(there[0], weight.cpu().numpy())
+    with pytest.raises(melisma.InvalidType, match="weight must be on x's device cpu, got cuda:0"):
+        melisma.causal_conv1d(x.cpu().numpy(), there[1])
+
+
 def test_jax() -> None:
     jax = pytest.importorskip("jax")
     if jax.default_backend() != "gpu":
@@ -97,6 +127,17 @@ def test_jax() -> None:
         assert isinstance(got, jax.Array)
         want = getattr(melisma, op)(np.asarray(x), **options)
         np.testing.assert_allclose(np.asarray(got), want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
+    weight = jax.numpy.asarray(randn(8000, 4).cpu().numpy())
+    got = melisma.causal_conv1d(x[None] * 1.0, weight, channels_last=True)
+    assert isinstance(got, jax.Array)
+    np.testing.assert_allclose(
+        np.asarray(got),
+        melisma.causal_conv1d(np.asarray(x)[None], np.asarray(weight), channels_last=True),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    with pytest.raises(melisma.InvalidArgument, match="conv_state must be a writable array"):
+        melisma.causal_conv1d_update(x, jax.numpy.zeros((3, 8000, 3)), weight)
     back = melisma.istft(melisma.stft(x, 400, 100, window="hann"), 400, 100, window="hann")
     np.testing.assert_allclose(np.asarray(back), np.asarray(x), atol=1e-5)
 

@@ -124,7 +124,7 @@ WRONG_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"suite": "cpu", "audio": "a.wav"}, "audio must be None for suite 'cpu', got 'a.wav'"),
     ({"suite": "separator", "audio": "/nowhere.wav"}, "audio must be a file that libsndfile reads, got '/nowhere.wav'"),
     ({"suite": "separator", "only": "no such case"}, "only must match a case"),
-    ({"suite": "separators"}, "suite must be one of cpu, separator, cuda, got 'separators'"),
+    ({"suite": "separators"}, "suite must be one of cpu, separator, cuda, conv, conv-cuda, got 'separators'"),
 ]
 
 

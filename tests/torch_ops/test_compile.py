@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import melisma
 import melisma.torch  # the operators under test
 from torch_device import same
+from torch_ops import test_conv_compile
 from torch_ops.common import positive_window, rand, randn
 
 MEL: dict[str, Any] = {"sample_rate": 16000, "n_fft": 64, "hop_length": 16, "n_mels": 8}
@@ -220,4 +221,5 @@ def test_opcheck(name: str) -> None:
 
 def test_every_operator_is_opchecked() -> None:
     names = {schema.name for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("melisma::")}
-    assert names == {f"melisma::{op._qualified_op_name.partition('::')[2]}" for op, _ in OPCHECK.values()}
+    cases = [*OPCHECK.values(), *test_conv_compile.OPCHECK.values()]
+    assert names == {f"melisma::{op._qualified_op_name.partition('::')[2]}" for op, _ in cases}

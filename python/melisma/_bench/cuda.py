@@ -12,10 +12,10 @@ from typing import Any
 
 import melisma
 
-from . import rivals
-from .cuda_timing import interleave, prepare, wall_us
-from .rows import INFO, MISSING, PASS, SHORT, WRONG, Case, Context, Row
-from .speed import AGREEMENT, size_name
+from . import cuda_contest, rivals
+from .cuda_timing import wall_us
+from .rows import INFO, PASS, SHORT, Case, Context, Goal, Row
+from .speed import size_name
 
 
 @dataclass(frozen=True)
@@ -23,74 +23,18 @@ class Contest:
     """Ours and the rival's call on the same tensors, and the bytes that must move once."""
 
     ours: Callable[[], Any]
-    theirs: Callable[[], Any] | None
+    theirs: Callable[[], Any]
     rival: str
     floor_bytes: int
 
 
-@dataclass(frozen=True)
-class Goal:
-    """At most so many floors, at least so many times the rival's speed."""
-
-    floors: float | None = None
-    ratio: float | None = None
-
-    def __str__(self) -> str:
-        parts = [] if self.floors is None else [f"<= {self.floors:g} floors"]
-        return ", ".join(parts if self.ratio is None else [*parts, f">= {self.ratio:g}x"])
-
-
 def _measure(group: str, name: str, make: Callable[[], Contest], goal: Goal, context: Context) -> list[Row]:
-    contest = make()
-    runners = [prepare(contest.ours)]
-    difference = 0.0
-    if contest.theirs is not None:
-        difference = _difference(contest.ours(), contest.theirs())
-        runners.append(prepare(contest.theirs))
-    timings = interleave(runners, context.quick)
-    ours = timings[0].median
-    theirs = timings[1].median if len(timings) > 1 else None
-    ratio = None if theirs is None else theirs / ours
-    floors = ours / context.floor_ms(contest.floor_bytes)
-    detail = {
-        "best_ms": [timing.best for timing in timings],
-        "captured": [runner.captured for runner in runners],
-        "floor_ms": context.floor_ms(contest.floor_bytes),
-        "relative_difference": difference,
-    }
-    notes = (
-        []
-        if all(runner.captured for runner in runners)
-        else ["the rival by events" if runners[0].captured else "by events"]
-    )
-    if not difference <= AGREEMENT:
-        return [Row(group, name, contest.rival, "ms", ours, theirs, ratio, str(goal), WRONG, floors,
-                    f"results differ by {difference:.1e} of the largest value", detail)]  # fmt: skip
-    verdict = _verdict(goal, floors, ratio)
-    return [
-        Row(group, name, contest.rival, "ms", ours, theirs, ratio, str(goal), verdict, floors, "; ".join(notes), detail)
-    ]
+    def contest() -> cuda_contest.Contest:
+        made = make()
+        rival = cuda_contest.Rival(made.rival, (made.theirs,))
+        return cuda_contest.Contest((made.ours,), (rival,), made.floor_bytes)
 
-
-def _verdict(goal: Goal, floors: float, ratio: float | None) -> str:
-    if goal.floors is None and goal.ratio is None:
-        return INFO
-    if goal.ratio is not None and ratio is None:
-        return MISSING
-    reached = (goal.floors is None or floors <= goal.floors) and (
-        ratio is None or goal.ratio is None or ratio >= goal.ratio
-    )
-    return PASS if reached else SHORT
-
-
-def _difference(ours: Any, theirs: Any) -> float:
-    """max|ours - theirs| / max|theirs|, over at most 4096 places of the last axis."""
-    torch = rivals.torch
-    if ours.shape != theirs.shape:
-        return float("inf")
-    places = torch.linspace(0, ours.shape[-1] - 1, min(4096, ours.shape[-1]), device="cuda").long()
-    mine, other = ours.detach()[..., places], theirs.detach()[..., places]
-    return float((mine - other).abs().max() / other.abs().max())
+    return cuda_contest.measure(group, name, contest, goal, context)
 
 
 # --- inputs and calls ------------------------------------------------------------------------------------------------
@@ -247,9 +191,9 @@ def _wall(
         rounds = 5 if context.quick else 20
         for call in (contest.ours, contest.theirs):
             for _ in range(20):
-                call()  # type: ignore[misc]
+                call()
         ours = wall_us(contest.ours, 300, rounds)
-        theirs = wall_us(contest.theirs, 300, rounds)  # type: ignore[arg-type]
+        theirs = wall_us(contest.theirs, 300, rounds)
         verdict = INFO if met is None else PASS if met(ours, theirs) else SHORT
         return [Row(group, name, contest.rival, "us", ours, theirs, theirs / ours, target, verdict)]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,36 +40,76 @@ class Runner:
         return begin.elapsed_time(end) / self.calls
 
 
-def _repeated(call: Callable[[], Any], calls: int) -> Callable[[], None]:
+def _repeated(turns: Sequence[Callable[[], Any]], calls: int) -> Callable[[], None]:
+    """`calls` calls in turns. Each turn's result is released ahead of its next call, which so takes the same memory."""
+
     def start() -> None:
-        for _ in range(calls):
-            call()
+        results: list[Any] = [None] * len(turns)
+        for number in range(calls):
+            turn = number % len(turns)
+            results[turn] = None
+            results[turn] = turns[turn]()
 
     return start
 
 
-def prepare(call: Callable[[], Any]) -> Runner:
-    """Warm a call up, and capture it where that is possible."""
+@functools.cache
+def _stream() -> Any:
+    return rivals.torch.cuda.Stream()
+
+
+@contextlib.contextmanager
+def on_capture_stream() -> Iterator[None]:
+    """Make the stream that calls are captured on the current one: a graph recorded here by autograd can be captured."""
     torch = rivals.torch
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
+    _stream().wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(_stream()):
+        yield
     torch.cuda.synchronize()
-    took = Runner(call, 1, False).milliseconds()
-    calls = max(1, min(MOST_CALLS, int(REPLAY_MS / max(took, 1e-3))))
+
+
+def prepare(*turns: Callable[[], Any]) -> Runner:
+    """Warm a call up, and capture it where that is possible.
+
+    turns: the same work on different memory, so that a call does not find its data in L2; or one call.
+    """
+    with on_capture_stream():
+        for call in turns:
+            for _ in range(3):
+                call()
+    once = _capture(turns, len(turns))
+    took = min(once.milliseconds() for _ in range(3))
+    rounds = max(1, min(MOST_CALLS, int(REPLAY_MS / max(took, 1e-3))) // len(turns))
+    if rounds == 1:
+        return once
+    calls = rounds * len(turns)
+    return _capture(turns, calls) if once.captured else Runner(_repeated(turns, calls), calls, False)
+
+
+def _capture(turns: Sequence[Callable[[], Any]], calls: int) -> Runner:
+    torch = rivals.torch
+    start = _repeated(turns, calls)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
-            for _ in range(calls):
-                call()  # its result is released, so that the next call takes the same memory
+        with torch.cuda.graph(graph, stream=_stream()):
+            start()
     except RuntimeError:  # it waits for the device, as torch.istft does
         torch.cuda.synchronize()
-        return Runner(_repeated(call, calls), calls, False)
+        return Runner(start, calls, False)
     graph.replay()
     torch.cuda.synchronize()
     return Runner(graph.replay, calls, True)
+
+
+def peak_mb(call: Callable[[], Any]) -> float:
+    """Megabytes that a call takes from PyTorch's allocator at its peak, its result included."""
+    torch = rivals.torch
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
 def interleave(runners: list[Runner], quick: bool) -> list[Timing]:
@@ -95,11 +136,11 @@ def wall_us(call: Callable[[], Any], calls: int, rounds: int) -> float:
     return best
 
 
-def context(quick: bool) -> Context:
+def context(suite: str, quick: bool) -> Context:
     """Measure the copy bandwidth: bytes a second, read and written."""
     torch = rivals.torch
     if torch is None or not torch.cuda.is_available():
-        raise ValueError("benchmark: suite 'cuda' needs a CUDA device that PyTorch sees, got none")
+        raise ValueError(f"benchmark: suite {suite!r} needs a CUDA device that PyTorch sees, got none")
     source = torch.ones(COPY_BYTES // 4, device="cuda")
     target = torch.empty_like(source)
     best = 0.0
@@ -116,11 +157,11 @@ def machine() -> dict[str, Any]:
     """The GPU and what drives it."""
     torch = rivals.torch
     properties = torch.cuda.get_device_properties(0)
-    torchaudio = rivals.optional("torchaudio")
+    others = {name: rivals.optional(name) for name in ("torchaudio", "causal_conv1d")}
     return {
         "gpu": properties.name,
         "multiprocessors": properties.multi_processor_count,
         "compute_capability": f"{properties.major}.{properties.minor}",
         "cuda": torch.version.cuda,
-        "torchaudio": None if torchaudio is None else torchaudio.__version__,
+        **{name: None if module is None else module.__version__ for name, module in others.items()},
     }

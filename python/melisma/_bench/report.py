@@ -1,9 +1,15 @@
-"""The table on the terminal (rich where it is installed) and the JSON file."""
+"""The table on the terminal (rich where it is installed), the JSON file, and a document's table out of one.
+
+``python -m melisma._bench.report FILE [REGEX]`` prints the rows of a JSON file as Markdown, one line for each work; REGEX
+is searched for in "group: name".
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +41,8 @@ def _value(value: float | None, unit: str) -> str:
         return ""
     if unit == "abs":
         return f"{value:.2e}"
+    if unit == "ms" and value < 0.1:
+        value, unit = 1e3 * value, "us"
     digits = 3 if value < 10 else 2 if value < 100 else 0
     return f"{value:.{digits}f} {unit}"
 
@@ -76,6 +84,19 @@ def plain_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines + (["", *notes] if notes else []))
 
 
+def document_table(rows: Sequence[Row]) -> str:
+    """Return a Markdown table with all rivals of a work in one line."""
+    works: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        works.setdefault((row.group, row.name), []).append(row)
+    lines = ["| work | melisma | x floor | target | | beside it |", "|---|--:|--:|---|---|---|"]
+    for same in works.values():
+        first = cells(same[0])
+        rivals = "; ".join(f"{text[2]} {text[3]} ({text[4]})" for text in map(cells, same) if text[3])
+        lines.append("| " + " | ".join((first[0], first[1], first[7], first[5], first[6], rivals)) + " |")
+    return "\n".join(lines)
+
+
 def write_json(path: str | os.PathLike[str], rows: Sequence[Row], about: dict[str, Any]) -> None:
     """Write machine, settings and rows to `path`; a failed write leaves the old file as it was."""
     text = json.dumps({**about, "rows": [row.to_dict() for row in rows]}, indent=1, allow_nan=False)
@@ -91,3 +112,15 @@ def write_json(path: str | os.PathLike[str], rows: Sequence[Row], about: dict[st
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the table of a JSON file."""
+    found = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))["rows"]
+    pattern = re.compile(arguments[1] if len(arguments) > 1 else "", re.IGNORECASE)
+    rows = [Row(**row) for row in found]
+    print(document_table([row for row in rows if pattern.search(f"{row.group}: {row.name}")]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -58,6 +58,33 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """At most so many floors, at least so many times the rival's speed, less than so many microseconds."""
+
+    floors: float | None = None
+    ratio: float | None = None
+    us: float | None = None
+
+    def __str__(self) -> str:
+        parts = [] if self.floors is None else [f"<= {self.floors:g} floors"]
+        parts += [] if self.ratio is None else [f">= {self.ratio:g}x"]
+        return ", ".join(parts if self.us is None else [*parts, f"< {self.us:g} us"])
+
+    def verdict(self, ms: float, floors: float, ratio: float | None) -> str:
+        """Judge a time in milliseconds; a ratio is missing where its rival is."""
+        if self == Goal():
+            return INFO
+        if self.ratio is not None and ratio is None:
+            return MISSING
+        reached = (
+            (self.floors is None or floors <= self.floors)
+            and (self.ratio is None or ratio is None or ratio >= self.ratio)
+            and (self.us is None or 1e3 * ms < self.us)
+        )
+        return PASS if reached else SHORT
+
+
+@dataclass(frozen=True)
 class Case:
     """A named measurement that gives one row or more. `slow` ones are left out of a quick run."""
 

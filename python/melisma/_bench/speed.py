@@ -15,7 +15,7 @@ import melisma
 from melisma.compat.madmom import log_filtered_spectrogram
 
 from . import rivals
-from .rows import FAILED, INFO, MISSING, PASS, SHORT, WRONG, Case, Context, Row
+from .rows import FAILED, MISSING, PASS, SHORT, WRONG, Case, Context, Goal, Row
 from .timing import Side, Timing, interleave
 
 # Two sides that compute the same thing in float32 differ by far less than this part of the largest value; a row whose
@@ -41,6 +41,9 @@ class Contest:
     ours: Callable[[], Any]
     rivals: Sequence[Rival]
     floor_bytes: int  # input and result, each moved once
+    floors: float | None = None  # melisma must take at most so many times their floor
+    agreement: float = AGREEMENT
+    arrays: Callable[[Any], Sequence[Any]] = lambda result: (np.asarray(result),)  # of a result, for comparison
 
 
 def contest_case(group: str, name: str, prepare: Callable[[], Contest], *, slow: bool = False) -> Case:
@@ -50,51 +53,63 @@ def contest_case(group: str, name: str, prepare: Callable[[], Contest], *, slow:
 
 def _measure(group: str, name: str, contest: Contest, context: Context) -> list[Row]:
     present = [rival for rival in contest.rivals if rival.call is not None]
-    differences = [_difference(contest.ours(), rival) for rival in present]
+    differences = [_difference(contest, rival) for rival in present]
     sides = [Side("melisma", contest.ours)] + [Side(rival.name, rival.call) for rival in present if rival.call]
     timings = interleave(sides, context.budget)
     floors = timings[0].median / context.floor_ms(contest.floor_bytes)
     rows = [
-        _row(group, name, rival, timings[0], theirs, difference, floors)
+        _row(group, name, contest, rival, timings[0], theirs, difference, floors)
         for rival, theirs, difference in zip(present, timings[1:], differences, strict=True)
     ]
     for rival in contest.rivals:
         if rival.call is None:
             rows.append(
-                Row(group, name, rival.name, ours=timings[0].median, target=_target_text(rival.target),
+                Row(group, name, rival.name, ours=timings[0].median, target=str(_goal(contest, rival)),
                     verdict=MISSING, floors=floors, note="not installed")
             )  # fmt: skip
     return rows
 
 
-def _row(group: str, name: str, rival: Rival, ours: Timing, theirs: Timing, difference: float, floors: float) -> Row:
+def _row(
+    group: str,
+    name: str,
+    contest: Contest,
+    rival: Rival,
+    ours: Timing,
+    theirs: Timing,
+    difference: float,
+    floors: float,
+) -> Row:
     ratio = theirs.median / ours.median
-    verdict, note = INFO, rival.note
-    if not difference <= AGREEMENT:
+    goal = _goal(contest, rival)
+    verdict, note = goal.verdict(ours.median, floors, ratio), rival.note
+    if not difference <= contest.agreement:
         verdict, note = WRONG, f"results differ by {difference:.1e} of the largest value"
-    elif rival.target is not None:
-        verdict = PASS if ratio >= rival.target else SHORT
     detail = {
         "best_ms": [ours.best, theirs.best],
         "calls": [ours.calls, theirs.calls],
         "relative_difference": difference if np.isfinite(difference) else None,  # JSON has no infinity
     }
     return Row(
-        group, name, rival.name, "ms", ours.median, theirs.median, ratio, _target_text(rival.target), verdict, floors,
-        note, detail,
-    )  # fmt: skip
+        group, name, rival.name, "ms", ours.median, theirs.median, ratio, str(goal), verdict, floors, note, detail
+    )
 
 
-def _target_text(target: float | None) -> str:
-    return "" if target is None else f">= {target:g}x"
+def _goal(contest: Contest, rival: Rival) -> Goal:
+    """The floors are judged beside the first rival."""
+    return Goal(contest.floors if rival is contest.rivals[0] else None, rival.target)
 
 
-def _difference(ours: Any, rival: Rival) -> float:
-    """Return max|ours - theirs| / max|theirs|, over at most 4096 places of the last axis; inf for unequal shapes."""
+def _difference(contest: Contest, rival: Rival) -> float:
+    """The largest difference of two results, relative; inf where there is no other."""
     if rival.call is None:
         return float("inf")
-    theirs = np.asarray(rival.view(rival.call()))
-    mine = np.asarray(ours)
+    mine, theirs = contest.arrays(contest.ours()), contest.arrays(rival.view(rival.call()))
+    return float(np.max([relative_difference(*pair) for pair in zip(mine, theirs, strict=True)]))
+
+
+def relative_difference(mine: Any, theirs: Any) -> float:
+    """Return max|mine - theirs| / max|theirs|, over at most 4096 places of the last axis; inf for unequal shapes."""
     if mine.shape != theirs.shape:
         return float("inf")
     places = np.unique(np.linspace(0, mine.shape[-1] - 1, 4096).astype(np.int64))
@@ -339,7 +354,7 @@ def _threads(name: str, prepare: Callable[[], Contest], target: float) -> Case:
         verdict = PASS if ratio >= target else SHORT
         detail = {"best_ms": [two.best, one.best], "calls": [two.calls, one.calls], "cpus_used": busy}
         note = f"two threads used {busy:.1f} CPUs; is the machine busy?" if busy < 1.5 else ""
-        return [Row(group, name, "1 thread", "ms", two.median, one.median, ratio, _target_text(target), verdict,
+        return [Row(group, name, "1 thread", "ms", two.median, one.median, ratio, str(Goal(ratio=target)), verdict,
                     note=note, detail=detail)]  # fmt: skip
 
     return Case(group, name, measure)

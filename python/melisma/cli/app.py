@@ -342,7 +342,7 @@ def self_test() -> None:
 def benchmark(
     suite: Annotated[
         str | None,
-        typer.Argument(metavar="[SUITE]", help="cpu (every operator), separator, or cuda.", show_default=False),
+        typer.Argument(metavar="[SUITE]", help="cpu, separator, cuda, conv, or conv-cuda.", show_default=False),
     ] = None,
     suite_option: Annotated[str, typer.Option("--suite", help="The same as an option.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller measurements.")] = False,
@@ -354,10 +354,12 @@ def benchmark(
         Path | None, typer.Option(metavar="FILE", help="For separator: a recording in place of a made-up song.")
     ] = None,
 ) -> None:
-    """Measure melisma beside torch, librosa and SciPy, in one process.
+    """Measure melisma beside what a user would run instead, in one process.
 
+    cpu (the default): the spectral operators beside torch, librosa and SciPy.
     separator: the transforms of MDX, Roformer and Demucs separators on stereo audio at 44.1 kHz, with how far the results are apart.
-    cuda: every operator on a GPU, by device time, with the memory floor of the same run.
+    cuda: the spectral operators on a GPU, by device time, with the memory floor of the same run.
+    conv, conv-cuda: the causal convolution beside PyTorch's operators, on a GPU also beside causal_conv1d and torch.compile.
     """
     try:
         from melisma import benchmark as suites

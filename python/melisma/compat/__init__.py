@@ -1,9 +1,16 @@
-"""Other projects' names and signatures, thin over Melisma: change one import line."""
+"""Other projects' names and signatures, thin over Melisma: change one import line.
+
+For libraries whose import lines are not yours, :func:`install` lets them find these packages under the original names.
+"""
 
 import importlib
 from typing import Any
 
-_PROJECTS = ("madmom", "mps_spectro")
+from ._install import VERSIONS, install, uninstall
+
+__all__ = ["install", "uninstall"]
+
+_PROJECTS = ("madmom", *VERSIONS)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "blocks/elementwise/scalar_types.h"
+#include "hwy/cache_control.h"
 #include "runtime/cpu/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -62,19 +63,24 @@ HWY_INLINE void store_as(D d, hn::Vec<D> v, hn::TFromD<D>* p) {
 template <class D>
 HWY_INLINE void store_low_halves(D, hn::Vec<hn::RebindToUnsigned<D>> bits, void* p) {
   const hn::Rebind<std::uint16_t, D> d16;
-  const hn::RebindToSigned<D> di;
-  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bits)), d16, static_cast<std::uint16_t*>(p));
+  hn::StoreU(hn::TruncateTo(d16, bits), d16, static_cast<std::uint16_t*>(p));
+}
+
+// v rounded to bfloat16 in the upper half of each lane; the lower half is anything. kAnyNan false: a NaN's lower half
+// is 0, as that of every NaN which comes out of arithmetic on bfloat16, plain NaNs and numbers.
+template <bool kAnyNan, class D>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> bfloat16_in_upper([[maybe_unused]] D d, hn::Vec<D> v) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
+  if constexpr (!kAnyNan) return rounded;
+  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), hn::Or(bits, hn::Set(du, 0x400000)), rounded);
 }
 
 template <class D>
 HWY_INLINE void store_as(D d, hn::Vec<D> v, BFloat16* p) {
-  const hn::RebindToUnsigned<D> du;
-  const auto bits = hn::BitCast(du, v);
-  const auto upper = hn::ShiftRight<16>(bits);
-  const auto odd = hn::And(upper, hn::Set(du, 1));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd));
-  const auto quiet = hn::Or(upper, hn::Set(du, 0x40));
-  store_low_halves(d, hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded), p);
+  store_low_halves(d, hn::ShiftRight<16>(bfloat16_in_upper<true>(d, v)), p);
 }
 
 template <class D>
@@ -105,6 +111,24 @@ HWY_INLINE void store_as([[maybe_unused]] D d, hn::Vec<D> v, Float16* p) {
 #endif
 }
 
+// Past the caches, to memory that is aligned to a vector; hwy::FlushStream() stands behind the last. Values that have
+// to be converted go the usual way.
+template <class D, typename E>
+HWY_INLINE void stream_as(D d, hn::Vec<D> v, E* p) {
+  if constexpr (std::is_same_v<hn::TFromD<D>, E>) {
+    hn::Stream(v, d, p);
+  } else {
+    store_as(d, v, p);
+  }
+}
+
+// Elements from p to the first vector's alignment.
+template <class D>
+HWY_INLINE std::int64_t elements_to_alignment([[maybe_unused]] D d, const void* p) {
+  const std::uintptr_t vector = hn::Lanes(d) * sizeof(hn::TFromD<D>);
+  return static_cast<std::int64_t>((0 - reinterpret_cast<std::uintptr_t>(p)) % vector / sizeof(hn::TFromD<D>));
+}
+
 // The first `count` lanes, 1 <= count <= lanes; the others are 0.
 template <class D, typename E>
 HWY_INLINE hn::Vec<D> load_some(D d, const E* p, std::int64_t count) {
@@ -118,6 +142,29 @@ HWY_INLINE void store_some(D d, hn::Vec<D> v, E* p, std::int64_t count) {
   E values[hn::MaxLanes(D())];
   store_as(d, v, values);
   std::memcpy(p, values, static_cast<std::size_t>(count) * sizeof(E));
+}
+
+// bfloat16 without shuffles: in 32 bits lie two neighbours, of which the second is a float32 but for its lower half,
+// and the first is one when shifted.
+template <class D>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> load_pairs(D, const BFloat16* p) {
+  const hn::Repartition<std::uint16_t, D> d16;
+  return hn::BitCast(hn::RebindToUnsigned<D>(), hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> first_of_pairs(D d, hn::Vec<hn::RebindToUnsigned<D>> pairs) {
+  return hn::BitCast(d, hn::ShiftLeft<16>(pairs));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> second_of_pairs(D d, hn::Vec<hn::RebindToUnsigned<D>> pairs) {
+  return hn::BitCast(d, hn::And(pairs, hn::Set(hn::RebindToUnsigned<D>(), 0xFFFF0000u)));
+}
+// kAnyNan: see bfloat16_in_upper.
+template <bool kAnyNan, class D>
+HWY_INLINE hn::Vec<hn::Repartition<std::uint16_t, D>> pairs_of(D d, hn::Vec<D> first, hn::Vec<D> second) {
+  const hn::Repartition<std::uint16_t, D> d16;
+  const auto low = hn::ShiftRight<16>(bfloat16_in_upper<kAnyNan>(d, first));
+  return hn::OddEven(hn::BitCast(d16, bfloat16_in_upper<kAnyNan>(d, second)), hn::BitCast(d16, low));
 }
 
 // Whether arrays of E are converted to C a vector at a time.

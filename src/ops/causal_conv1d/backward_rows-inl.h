@@ -126,18 +126,19 @@ class RowsBackward {
   void run() const {
     const std::vector<GradientGroup> groups = gradient_groups(job_.conv.call);
     PartialSums<C> sums(job_.conv.call, static_cast<std::int64_t>(groups.size()), job_.sums_wanted());
-    const std::int64_t channels = job_.conv.call.channels, blocks = (channels + kBlock - 1) / kBlock;
+    const std::int64_t channels = job_.conv.call.channels, together = is_half(job_.conv.x.dtype) ? kBlock : kBlock / 2;
+    const std::int64_t blocks = (channels + together - 1) / together;
     parallel_for(static_cast<std::int64_t>(groups.size()) * blocks, [&](std::int64_t i) HWY_ATTR {
-      const std::int64_t d = i % blocks * kBlock;
-      Block<W, kSilu, kSeq> block(*this, d, std::min(kBlock, channels - d));
+      const std::int64_t d = i % blocks * together;
+      Block<W, kSilu, kSeq> block(*this, d, std::min(together, channels - d));
       block.run(groups[static_cast<std::size_t>(i / blocks)], sums.wanted() ? sums.at(i / blocks, d) : nullptr);
     });
     sums.store(job_.gradients);
   }
 
  private:
-  // Channels of a task: the values of a cache line, where memory holds them side by side.
-  static constexpr std::int64_t kBlock = 16;
+  // Channels of a task, at most: float32 has half as many as half precision.
+  static constexpr std::int64_t kBlock = causal_conv1d_tuning::kGradientLine / 2;
   // A piece with its history and what is read behind it. Not a multiple of a page: a block's rows share no cache set.
   static constexpr std::int64_t kRow = causal_conv1d_tuning::kGradientPiece + 4 * kMostConvTaps + 16;
 

@@ -1,55 +1,18 @@
 #include <cmath>
 
-#include "ops/causal_conv1d/conv_fixtures.h"
+#include "ops/causal_conv1d/conv_gradient_fixtures.h"
 
 namespace melisma {
 namespace {
 
 using namespace testing;
 
-// Everything that a backward call reads and writes.
-struct Gradients {
-  Array x, weight, bias, initial;
-  Gradients(const ConvCase& c, DType x_type, DType sums, const Placement& place_x = {},
-            const Placement& place_weight = {})
-      : x(x_type, {c.items, c.channels, c.steps}, place_x),
-        weight(sums, {c.channels, c.taps}, place_weight),
-        bias(sums, {c.channels}),
-        initial(sums, ConvTensors::states_shape(c), c.place_states) {}
-  CausalConv1dGradients all() const { return {&x.tensor(), &weight.tensor(), &bias.tensor(), &initial.tensor()}; }
-};
-
-struct Upstream {
-  Array out, states;
-  explicit Upstream(const ConvCase& c)
-      : out(Array(c.dtype, {c.items, c.channels, c.steps}, c.place_out).randomize(c.seed + 11)),
-        states(Array(c.states, ConvTensors::states_shape(c), c.place_states).randomize(c.seed + 12)) {}
-};
-
 void run_and_check(const ConvCase& c, bool final_states = true) {
   const ConvTensors t(c);
-  const Upstream g(c);
-  const DType sums = c.dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
-  const Gradients got(c, c.dtype, sums, c.place_x, c.place_weight), want(c, DType::kFloat64, DType::kFloat64);
-  const Tensor* upstream = final_states ? &g.states.tensor() : nullptr;
-  causal_conv1d_backward(g.out, upstream, t.x, t.weight, t.inputs, t.params, got.all());
-  causal_conv1d_backward_reference(g.out, upstream, t.x, t.weight, t.inputs, t.params, want.all());
-  for (const Array* a : {&got.x, &got.weight, &got.bias, &got.initial}) a->expect_written_exactly(c.text());
-  // Every input is below 1, and so is the weight of an error of h: |silu''| <= 0.5. g is good to h's roundings, a tap's
-  // gradient is a sum of W + 2 such, and a weight's a sum of `steps` in any order.
-  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
-  const double g_error = unit * (0.6 * (taps + 2) * (taps + 1) + 8);
-  const double tap_error = (taps + 2) * g_error + unit * (taps + 4) * (taps + 2);
-  const double count = static_cast<double>(c.items * c.steps);
-  expect_near(
-      got.x, want.x, [&](std::int64_t) { return tap_error; }, c.text() + ", x");
-  expect_near(
-      got.initial, want.initial, [&](std::int64_t) { return tap_error; }, c.text() + ", initial");
-  const double sum_bound = count * g_error + unit * count * 4;
-  expect_near(
-      got.weight, want.weight, [&](std::int64_t) { return sum_bound; }, c.text() + ", weight");
-  expect_near(
-      got.bias, want.bias, [&](std::int64_t) { return sum_bound; }, c.text() + ", bias");
+  const ConvUpstream g(c);
+  const ConvGradients got = ConvGradients::of(c);
+  causal_conv1d_backward(g.out, g.final_states(final_states), t.x, t.weight, t.inputs, t.params, got.all());
+  expect_gradients(c, t, g, final_states, got);
 }
 
 class CausalConv1dBackwardTest : public SimdTest {};
@@ -65,11 +28,7 @@ TEST_P(CausalConv1dBackwardTest, EveryWidthDtypeAndLayout) {
       run_and_check(c);
       c.place_x = c.place_out = channel_last();
       run_and_check(c);
-      c.place_x = {{2, 0, 1}, 2, 1, {2}};
-      c.place_out = {{1, 2, 0}, 3, 2, {0}};
-      c.place_weight = {{1, 0}, 2, 1, {0, 1}};
-      c.place_states = {{2, 1, 0}, 2, 1, {1}};
-      run_and_check(c, taps % 2 == 0);
+      run_and_check(in_odd_strides(c), taps % 2 == 0);
       if (HasFatalFailure()) return;
     }
   }
@@ -98,12 +57,7 @@ TEST_P(CausalConv1dBackwardTest, MaskResidualAndIndices) {
       c.residual = (flags & 2) != 0;
       c.initial = (flags & 4) != 0;
       c.activation = (flags & 8) != 0 ? ConvActivation::kSilu : ConvActivation::kNone;
-      for (std::int64_t i = 0; i < c.items * c.steps; ++i) {
-        const std::int64_t s = i % c.steps, item = i / c.steps;
-        c.seq_idx.push_back(s % 11 == 5 + item || s >= c.steps - 2 * item ? -1
-                            : s < 20                                      ? static_cast<std::int32_t>(s) / 2
-                                                                          : 4);
-      }
+      c.seq_idx = mixed_seq_idx(c.items, c.steps);
       run_and_check(c);
       c.place_x = c.place_out = channel_last();
       run_and_check(c);
@@ -116,7 +70,7 @@ TEST_P(CausalConv1dBackwardTest, PackedSequences) {
   for (const std::int64_t taps : {1, 2, 4, 9}) {
     ConvCase c{.items = 1, .channels = 20, .steps = 120, .taps = taps};
     c.initial = true;
-    c.cu_seqlens = {0, 0, 1, 3, 3, 6, 10, 60, 60, 119, 120, 120};
+    c.cu_seqlens = mixed_cu_seqlens();
     run_and_check(c);
     c.place_x = c.place_out = channel_last();
     run_and_check(c, false);
@@ -128,8 +82,8 @@ TEST_P(CausalConv1dBackwardTest, ThreadsAndLayoutDoNotChangeBits) {
   ConvCase c{.items = 3, .channels = 50, .steps = 2500};
   c.initial = true;
   const ConvTensors t(c);
-  const Upstream g(c);
-  const Gradients want(c, c.dtype, c.dtype);
+  const ConvUpstream g(c);
+  const ConvGradients want(c, c.dtype, c.dtype);
   {
     const Threads threads(1);
     causal_conv1d_backward(g.out, nullptr, t.x, t.weight, t.inputs, t.params, want.all());
@@ -138,7 +92,7 @@ TEST_P(CausalConv1dBackwardTest, ThreadsAndLayoutDoNotChangeBits) {
     const Threads threads(n);
     for (const Placement& place : {Placement{}, channel_last()}) {
       const Array x = copy_of(t.x, c.dtype, place), above = copy_of(g.out, c.dtype, place);
-      const Gradients got(c, c.dtype, c.dtype, place);
+      const ConvGradients got(c, c.dtype, c.dtype, place);
       causal_conv1d_backward(above, nullptr, x, t.weight, t.inputs, t.params, got.all());
       EXPECT_TRUE(same_bits(got.x, want.x));
       EXPECT_TRUE(same_bits(got.weight, want.weight));
@@ -164,7 +118,7 @@ TEST_P(CausalConv1dBackwardTest, ExpandedUpstreamAndUnwantedGradients) {
   float one = 1;
   Tensor above(&one, c.dtype, t.x.tensor().shape);
   above.strides = {};
-  const Gradients got(c, c.dtype, c.dtype), want(c, DType::kFloat64, DType::kFloat64);
+  const ConvGradients got(c, c.dtype, c.dtype), want(c, DType::kFloat64, DType::kFloat64);
   causal_conv1d_backward(above, nullptr, t.x, t.weight, t.inputs, t.params, got.all());
   causal_conv1d_backward_reference(above, nullptr, t.x, t.weight, t.inputs, t.params, want.all());
   expect_near(
@@ -196,8 +150,8 @@ TEST(CausalConv1dBackwardReferenceTest, EqualsFiniteDifferences) {
       c.cu_seqlens = {0, 2, 2, 9};
     }
     ConvTensors t(c);
-    const Upstream g(c);
-    const Gradients want(c, DType::kFloat64, DType::kFloat64);
+    const ConvUpstream g(c);
+    const ConvGradients want(c, DType::kFloat64, DType::kFloat64);
     causal_conv1d_backward_reference(g.out, &g.states.tensor(), t.x, t.weight, t.inputs, t.params, want.all());
     const auto loss = [&] {
       const Array out(DType::kFloat64, t.x.tensor().shape), states(DType::kFloat64, ConvTensors::states_shape(c));

@@ -19,39 +19,7 @@ void run_and_check(const ConvCase& c) {
   const Array out(c.dtype, t.x.tensor().shape, c.place_out),
       states(c.states, ConvTensors::states_shape(c), c.place_states);
   causal_conv1d(t.x, t.weight, t.inputs, t.params, out, &states.tensor());
-  out.expect_written_exactly(c.text());
-  states.expect_written_exactly(c.text() + ", final states");
-  const Array want(DType::kFloat64, t.x.tensor().shape), want_states(DType::kFloat64, ConvTensors::states_shape(c));
-  causal_conv1d_reference(t.x, t.weight, t.inputs, t.params, want, &want_states.tensor());
-  const Array size = magnitudes(t);
-  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
-  // A rounding for the product with the mask and for each addition; silu's slope is below 1.1, and it is good to 2 ulp.
-  expect_near(
-      out, want,
-      [&](std::int64_t i) {
-        return unit * (1.1 * (taps + 2) * size.get(i).real() + 2 * std::abs(want.get(i).real()) + (c.residual ? 2 : 0));
-      },
-      c.text());
-  expect_near(
-      states, want_states, [&](std::int64_t i) { return unit * std::abs(want_states.get(i)); },
-      c.text() + ", final states");
-}
-
-std::vector<ConvCase> in_every_layout(ConvCase c) {
-  std::vector<ConvCase> cases{c};
-  c.place_x = c.place_out = channel_last();
-  cases.push_back(c);
-  c.place_x = {{0, 2, 1}, 1, 3, {1}};  // reversed channels: gathered
-  cases.push_back(c);
-  c.place_x = {{2, 0, 1}, 2, 1, {2}};
-  c.place_out = {{1, 2, 0}, 3, 2, {0}};
-  c.place_weight = {{1, 0}, 2, 1, {0, 1}};
-  c.place_states = {{2, 1, 0}, 2, 1, {1}};
-  cases.push_back(c);
-  c.place_x = {};
-  c.place_out = channel_last();
-  cases.push_back(c);
-  return cases;
+  expect_forward(c, t, out, states);
 }
 
 class CausalConv1dTest : public SimdTest {};
@@ -104,13 +72,7 @@ TEST_P(CausalConv1dTest, MaskResidualAndIndices) {
         c.initial = (flags & 4) != 0;
         c.activation = (flags & 8) != 0 ? ConvActivation::kSilu : ConvActivation::kNone;
         c.bias = flags % 3 != 0;
-        if ((flags & 16) != 0) {
-          for (std::int64_t i = 0; i < c.items * c.steps; ++i) {
-            const std::int64_t t = i % c.steps, item = i / c.steps;
-            // Runs of growing length, paddings, and an index that comes again.
-            c.seq_idx.push_back(t % 11 == 5 + item || t >= c.steps - 2 * item ? -1 : t < 20 ? t / 2 : t < 50 ? 3 : 4);
-          }
-        }
+        if ((flags & 16) != 0) c.seq_idx = mixed_seq_idx(c.items, c.steps);
         for (const ConvCase& placed : in_every_layout(c)) {
           run_and_check(placed);
           if (HasFatalFailure()) return;
@@ -126,7 +88,7 @@ TEST_P(CausalConv1dTest, PackedSequences) {
       for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
         ConvCase c{.items = 1, .channels = 21, .steps = 120, .taps = taps, .dtype = dtype, .states = dtype};
         c.initial = initial;
-        c.cu_seqlens = {0, 0, 1, 3, 3, 6, 10, 60, 60, 119, 120, 120};
+        c.cu_seqlens = mixed_cu_seqlens();
         c.mask = initial;
         for (const ConvCase& placed : in_every_layout(c)) {
           run_and_check(placed);

@@ -27,7 +27,7 @@ struct ChannelSteps {
   const In* taps[N + kMostConvTaps - 1];  // rows, oldest first
   const C* mask;                          // of each row; read where kMask
   const E* residual[N];                   // read where has_residual
-  bool has_residual;
+  bool has_residual, stream;              // stream: every row of out is aligned to a vector, and goes past the caches
   E* out[N];
 };
 
@@ -39,70 +39,109 @@ struct ChannelWeights {
   std::int64_t row, taps;
 };
 
-// kWhole: all lanes, else the first `some`.
-template <bool kWhole, class D, typename E>
-HWY_INLINE hn::Vec<D> load_lanes(D d, const E* p, std::int64_t some) {
-  if constexpr (kWhole) return load_as(d, p);
-  return load_some(d, p, some);
-}
-template <bool kWhole, class D, typename E>
-HWY_INLINE void store_lanes(D d, hn::Vec<D> v, E* p, std::int64_t some) {
-  if constexpr (kWhole) return store_as(d, v, p);
-  store_some(d, v, p, some);
+// Vectors that are computed together: of bfloat16 the even and the odd channels of two, otherwise one.
+template <typename E>
+inline constexpr int kTogether = std::is_same_v<E, BFloat16> ? 2 : 1;
+
+// Vector p of the P that begin at x.
+template <int P, class D, typename In>
+HWY_INLINE hn::Vec<D> load_channels(D d, int p, const In* x) {
+  if constexpr (P == 1) {
+    return load_as(d, x);
+  } else if constexpr (std::is_same_v<In, BFloat16>) {
+    return p == 0 ? first_of_pairs(d, load_pairs(d, x)) : second_of_pairs(d, load_pairs(d, x));
+  } else {
+    hn::Vec<D> even, odd;
+    hn::LoadInterleaved2(d, x, even, odd);
+    return p == 0 ? even : odd;
+  }
 }
 
-template <int W, bool kMask, bool kWhole, typename C, typename In, typename E, int N, class D, class V = hn::Vec<D>>
-HWY_INLINE void convolve_channels(D d, const ChannelSteps<C, In, E, N>& s, const ChannelWeights<C>& w, std::int64_t c,
-                                  std::int64_t some, V* h) {
-  const auto tap = [&](std::int64_t j) HWY_ATTR {
-    V x = load_lanes<kWhole>(d, s.taps[j] + c, some);
-    if constexpr (kMask) x = hn::Mul(x, hn::Set(d, s.mask[j]));
-    return x;
-  };
-  const V bias = hn::LoadU(d, w.bias + c);
-  if constexpr (W > 0) {
-    V x[W - 1 + N], weight[W];
-    for (int k = 0; k < W; ++k) weight[k] = hn::LoadU(d, w.weight + k * w.row + c);
-    for (int j = 0; j < W - 1 + N; ++j) x[j] = tap(j);
-    for (int n = 0; n < N; ++n) {
-      h[n] = bias;
-      for (int k = 0; k < W; ++k) h[n] = hn::MulAdd(weight[k], x[n + k], h[n]);
+// Channels c .. of every step. kAnyNan: see bfloat16_in_upper.
+template <int W, Silu kSilu, bool kMask, typename C, typename In, typename E, int N>
+HWY_INLINE void convolve_channels(const ChannelSteps<C, In, E, N>& s, const ChannelWeights<C>& w, std::int64_t c) {
+  const hn::ScalableTag<C> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int P = kTogether<E>;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  V h[P][N];
+  HWY_UNROLL(2)
+  for (int p = 0; p < P; ++p) {
+    const auto tap = [&](std::int64_t j) HWY_ATTR {
+      V x = load_channels<P>(d, p, s.taps[j] + c);
+      if constexpr (kMask) x = hn::Mul(x, hn::Set(d, s.mask[j]));
+      return x;
+    };
+    const C *weight = w.weight + c + p * lanes, *bias = w.bias + c + p * lanes;
+    for (int n = 0; n < N; ++n) h[p][n] = hn::LoadU(d, bias);
+    if constexpr (W > 0) {
+      V x[W - 1 + N], k_weight[W];
+      for (int k = 0; k < W; ++k) k_weight[k] = hn::LoadU(d, weight + k * w.row);
+      for (int j = 0; j < W - 1 + N; ++j) x[j] = tap(j);
+      for (int n = 0; n < N; ++n) {
+        for (int k = 0; k < W; ++k) h[p][n] = hn::MulAdd(k_weight[k], x[n + k], h[p][n]);
+      }
+    } else {
+      for (std::int64_t k = 0; k < w.taps; ++k) {
+        const V k_weight = hn::LoadU(d, weight + k * w.row);
+        for (int n = 0; n < N; ++n) h[p][n] = hn::MulAdd(k_weight, tap(n + k), h[p][n]);
+      }
     }
-  } else {
-    for (int n = 0; n < N; ++n) h[n] = bias;
-    for (std::int64_t k = 0; k < w.taps; ++k) {
-      const V weight = hn::LoadU(d, w.weight + k * w.row + c);
-      for (int n = 0; n < N; ++n) h[n] = hn::MulAdd(weight, tap(n + k), h[n]);
+    apply_silu<kSilu>(d, h[p]);
+    if (s.has_residual) {
+      for (int n = 0; n < N; ++n) h[p][n] = hn::Add(h[p][n], load_channels<P>(d, p, s.residual[n] + c));
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    if constexpr (P == 1) {
+      s.stream ? stream_as(d, h[0][n], s.out[n] + c) : store_as(d, h[0][n], s.out[n] + c);
+    } else {
+      // Masks and states may be any NaN.
+      constexpr bool kAnyNan = kMask || !std::is_same_v<In, E>;
+      const hn::Repartition<std::uint16_t, decltype(d)> d16;
+      const auto pairs = pairs_of<kAnyNan>(d, h[0][n], h[1][n]);
+      std::uint16_t* to = reinterpret_cast<std::uint16_t*>(s.out[n] + c);
+      s.stream ? hn::Stream(pairs, d16, to) : hn::StoreU(pairs, d16, to);
     }
   }
 }
 
-template <int W, bool kSilu, bool kMask, typename C, typename In, typename E, int N>
+template <int W, Silu kSilu, bool kMask, typename C, typename In, typename E, int N>
 HWY_NOINLINE void channel_steps(const ChannelSteps<C, In, E, N>& s, const ChannelWeights<C>& w, std::int64_t channels) {
-  const hn::ScalableTag<C> d;
-  using V = hn::Vec<decltype(d)>;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto vectors = [&]<bool kWhole>(std::bool_constant<kWhole>, std::int64_t c, std::int64_t some) HWY_ATTR {
-    V h[N];
-    convolve_channels<W, kMask, kWhole>(d, s, w, c, some, h);
-    for (int n = 0; n < N; ++n) {
-      if constexpr (kSilu) h[n] = silu(d, h[n]);
-      if (s.has_residual) h[n] = hn::Add(h[n], load_lanes<kWhole>(d, s.residual[n] + c, some));
-      store_lanes<kWhole>(d, h[n], s.out[n] + c, some);
-    }
-  };
+  constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<C>())) * kTogether<E>;
   std::int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) vectors(std::true_type(), c, lanes);
-  if (c < channels) vectors(std::false_type(), c, channels - c);
+  for (; c + kLanes <= channels; c += kLanes) convolve_channels<W, kSilu, kMask>(s, w, c);
+  if (c == channels) return;
+  // Fewer than are computed together: by way of copies.
+  const std::int64_t some = channels - c;
+  In taps[N + kMostConvTaps - 1][kLanes] = {};
+  E residual[N][kLanes] = {}, out[N][kLanes];
+  ChannelSteps<C, In, E, N> copy = s;
+  copy.stream = false;
+  for (std::int64_t j = 0; j < N + w.taps - 1; ++j) {
+    std::copy_n(s.taps[j] + c, some, taps[j]);
+    copy.taps[j] = taps[j];
+  }
+  for (int n = 0; n < N; ++n) {
+    if (s.has_residual) std::copy_n(s.residual[n] + c, some, residual[n]);
+    copy.residual[n] = residual[n];
+    copy.out[n] = out[n];
+  }
+  channel_steps<W, kSilu, kMask>(copy, {w.weight + c, w.bias + c, w.row, w.taps}, kLanes);
+  for (int n = 0; n < N; ++n) std::copy_n(out[n], some, s.out[n] + c);
 }
 
 template <typename C, typename E>
 class ChannelsForward {
  public:
   ChannelsForward(const ConvJob& job, const Tensor& out)
-      : job_(job), out_(out), weights_(job.weight, job.inputs.bias, true), history_(job.call.taps - 1) {}
+      : job_(job),
+        out_(out),
+        weights_(job.weight, job.inputs.bias, true, kTogether<E> == 2),
+        stream_(past_caches(out) && fills_lines(out)),
+        history_(job.call.taps - 1) {}
 
-  template <int W, bool kSilu, bool kMask>
+  template <int W, Silu kSilu, bool kMask>
   void run() const {
     using namespace causal_conv1d_tuning;
     const std::vector<StepTask> tasks = step_tasks(job_.call, kChannelTaskSteps);
@@ -112,15 +151,26 @@ class ChannelsForward {
       Block<W, kSilu, kMask>(*this, tasks[static_cast<std::size_t>(i / blocks)], d,
                              std::min(kChannelBlock, job_.call.channels - d))
           .run();
+      if (stream_) hwy::FlushStream();
     });
   }
 
  private:
   static constexpr int kSteps = causal_conv1d_tuning::kChannelSteps;
+  // Whether each store of a vector, or two of bfloat16, is a whole cache line: parts of lines, one row after the other,
+  // would each be written on their own.
+  static bool fills_lines(const Tensor& out) {
+    constexpr std::size_t kStore = hn::MaxLanes(hn::ScalableTag<C>()) * kTogether<E> * sizeof(E);
+    if (kStore != kCacheLine || reinterpret_cast<std::uintptr_t>(out.data) % kCacheLine != 0) return false;
+    for (int axis = 0; axis < out.ndim(); ++axis) {
+      if (axis != out.ndim() - 2 && out.stride(axis) * static_cast<std::int64_t>(sizeof(E)) % kStore != 0) return false;
+    }
+    return true;
+  }
   static constexpr std::int64_t kMostSteps = causal_conv1d_tuning::kChannelTaskSteps + kMostConvTaps;
 
   // One task.
-  template <int W, bool kSilu, bool kMask>
+  template <int W, Silu kSilu, bool kMask>
   class Block {
    public:
     Block(const ChannelsForward& all, const StepTask& task, std::int64_t d, std::int64_t channels)
@@ -179,6 +229,7 @@ class ChannelsForward {
     void finish(ChannelSteps<C, In, E, N>& steps, std::int64_t t) {
       steps.mask = mask_ + (t - task_.first);
       steps.has_residual = all_.job_.params.residual;
+      steps.stream = all_.stream_;
       for (int n = 0; n < N; ++n) {
         steps.residual[n] = x(t + n);
         steps.out[n] = out(t + n);
@@ -244,6 +295,7 @@ class ChannelsForward {
   const ConvJob& job_;
   const Tensor& out_;
   const ConvWeights<C> weights_;
+  const bool stream_;
   const std::int64_t history_;
 };
 

@@ -129,7 +129,65 @@ void expect_near(const Array& got, const Array& want, Bound bound, const std::st
   }
 }
 
-// Channel-last in memory, and the other placements that the kernels tell apart.
+// Of SiLU and its slope, relative, beyond 2 ulp of the computation's precision.
+inline double silu_error(DType x) { return is_half(x) ? 0x1p-16 : 0.0; }
+
+// Everything that a forward call has written against the reference.
+inline void expect_forward(const ConvCase& c, const ConvTensors& t, const Array& out, const Array& states) {
+  out.expect_written_exactly(c.text());
+  states.expect_written_exactly(c.text() + ", final states");
+  const Array want(DType::kFloat64, t.x.tensor().shape), want_states(DType::kFloat64, ConvTensors::states_shape(c));
+  causal_conv1d_reference(t.x, t.weight, t.inputs, t.params, want, &want_states.tensor());
+  const Array size = magnitudes(t);
+  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
+  // A rounding for the product with the mask and for each addition; silu's slope is below 1.1, and it is good to 2 ulp.
+  const auto bound = [&](std::int64_t i) {
+    const double value = std::abs(want.get(i).real());
+    return unit * (1.1 * (taps + 2) * size.get(i).real() + 2 * value + (c.residual ? 2 : 0)) +
+           silu_error(c.dtype) * value;
+  };
+  expect_near(out, want, bound, c.text());
+  const auto state_bound = [&](std::int64_t i) { return unit * std::abs(want_states.get(i)); };
+  expect_near(states, want_states, state_bound, c.text() + ", final states");
+}
+
+// --- cases that backends share ---------------------------------------------------------------------------------------
+
 inline Placement channel_last() { return {{0, 2, 1}, 1, 0, {}}; }
+
+// In no order that a kernel likes.
+inline ConvCase in_odd_strides(ConvCase c) {
+  c.place_x = {{2, 0, 1}, 2, 1, {2}};
+  c.place_out = {{1, 2, 0}, 3, 2, {0}};
+  c.place_weight = {{1, 0}, 2, 1, {0, 1}};
+  c.place_states = {{2, 1, 0}, 2, 1, {1}};
+  return c;
+}
+
+// The placements that the kernels tell apart.
+inline std::vector<ConvCase> in_every_layout(ConvCase c) {
+  std::vector<ConvCase> cases{c, in_odd_strides(c)};
+  c.place_x = c.place_out = channel_last();
+  cases.push_back(c);
+  c.place_x = {{0, 2, 1}, 1, 3, {1}};  // reversed channels: gathered
+  cases.push_back(c);
+  c.place_x = {};
+  cases.push_back(c);
+  return cases;
+}
+
+// [items * steps]: runs of growing length, paddings, and an index that comes again.
+inline std::vector<std::int32_t> mixed_seq_idx(std::int64_t items, std::int64_t steps) {
+  std::vector<std::int32_t> result;
+  for (std::int64_t i = 0; i < items * steps; ++i) {
+    const std::int64_t t = i % steps, item = i / steps;
+    const bool padding = t % 11 == 5 + item || t >= steps - 2 * item;
+    result.push_back(padding ? -1 : t < 20 ? static_cast<std::int32_t>(t / 2) : t < 50 ? 3 : 4);
+  }
+  return result;
+}
+
+// 120 steps in sequences of 0, 1, 2, 0, 3, 4, 50, 0, 59, 1 and 0.
+inline std::vector<std::int64_t> mixed_cu_seqlens() { return {0, 0, 1, 3, 3, 6, 10, 60, 60, 119, 120, 120}; }
 
 }  // namespace melisma::testing

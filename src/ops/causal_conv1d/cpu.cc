@@ -27,7 +27,7 @@ void forward(const ConvJob& job, const Tensor& out) {
   with_taps<C>(job.call.taps, [&](auto taps) {
     with_flag(job.params.activation == ConvActivation::kSilu, [&](auto silu) {
       constexpr int W = decltype(taps)::value;
-      constexpr bool kSilu = decltype(silu)::value;
+      constexpr Silu kSilu = silu_for<E>(decltype(silu)::value);
       if (conv_channels_contiguous(job.x, out)) {
         const ChannelsForward<C, E> kernel(job, out);
         job.inputs.mask != nullptr ? kernel.template run<W, kSilu, true>() : kernel.template run<W, kSilu, false>();
@@ -39,7 +39,8 @@ void forward(const ConvJob& job, const Tensor& out) {
   });
 }
 
-// The last W - 1 taps of every sequence, as its next step sees them.
+// The last W - 1 taps of every sequence, as its next step sees them. `states` may be the initial ones: of a sequence
+// that is shorter than they are, they move towards the first place.
 template <typename C>
 void final_states(const ConvJob& job, const Tensor& states) {
   const std::int64_t history = job.call.taps - 1, channels = job.call.channels;
@@ -47,6 +48,7 @@ void final_states(const ConvJob& job, const Tensor& states) {
   const bool by_channel = job.x.stride(-1) == 1 && channels > 1;
   parallel_for(static_cast<std::int64_t>(job.call.sequences.size()), [&](std::int64_t i) HWY_ATTR {
     const Sequence<C> sequence(job, job.call.sequences[static_cast<std::size_t>(i)]);
+    if (!sequence.keeps_state()) return;
     const std::int64_t first = sequence.length() - history, at = sequence.states_offset(states);
     C mask[kMostConvTaps];
     IndexOf<C> idx[kMostConvTaps];

@@ -45,7 +45,14 @@ gpu::ConvInputsJob inputs_job(const Tensor& x, const Tensor& weight, const Causa
   job.items = item_count(x.shape, 2);
   job.channels = call.channels;
   job.steps = call.steps;
-  job.sequences = item_count(call.states, 2);
+  job.sequences = inputs.cu_seqlens != nullptr ? inputs.cu_seqlens->size(0) - 1 : job.items;
+  job.state_indices = make_indices(inputs.state_indices);
+  job.pad_slot = inputs.pad_slot;
+  job.state_rows = item_count(call.states, 2);
+  if (inputs.has_initial_state != nullptr) {
+    job.has_initial_state = inputs.has_initial_state->data;
+    job.has_initial_stride = inputs.has_initial_state->stride(0);
+  }
   job.taps = static_cast<int>(call.taps);
   job.silu = params.activation == ConvActivation::kSilu;
   job.residual = params.residual;

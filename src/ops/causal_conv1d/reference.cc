@@ -57,7 +57,7 @@ struct Taps {
   // The tap of a channel at a step, which may lie before 0.
   double at(const ConvSequence& s, std::int64_t d, std::int64_t step) const {
     if (step >= 0) return mask(s, step) * load(x, at_step(x, s, d, step));
-    if (inputs.initial_states == nullptr) return 0;
+    if (!s.initial) return 0;
     return load(*inputs.initial_states, at_state(*inputs.initial_states, s, d, call.taps - 1 + step));
   }
   bool counts(const ConvSequence& s, std::int64_t from, std::int64_t to) const {
@@ -89,7 +89,7 @@ double pre_activation(const Taps& taps, const Tensor& weight, const ConvSequence
 void causal_conv1d_reference(const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs,
                              const CausalConv1dParams& params, const Tensor& out, const Tensor* final_states) {
   const char* op = "causal_conv1d_reference";
-  const ConvCall call = check_causal_conv1d(op, x, weight, inputs);
+  const ConvCall call = check_causal_conv1d(op, x, weight, inputs, final_states);
   check_float64(op, &out, x.shape, "out");
   check_float64(op, final_states, call.states, "final_states");
   const Taps taps{x, inputs, call};
@@ -100,7 +100,7 @@ void causal_conv1d_reference(const Tensor& x, const Tensor& weight, const Causal
         if (params.residual) y += load(x, at_step(x, s, d, t));
         out.as<double>()[at_step(out, s, d, t)] = taps.index(s, t) < 0 ? 0 : y;
       }
-      if (final_states == nullptr) continue;
+      if (final_states == nullptr || s.state < 0) continue;
       for (std::int64_t j = 0; j < call.taps - 1; ++j) {
         const std::int64_t from = s.length - (call.taps - 1) + j, last = s.length - 1;
         const bool counts = s.length == 0 || (taps.counts(s, from, last) && taps.index(s, last) >= 0);
@@ -115,7 +115,7 @@ void causal_conv1d_backward_reference(const Tensor& grad_out, const Tensor* grad
                                       const CausalConv1dParams& params, const CausalConv1dGradients& gradients) {
   const char* op = "causal_conv1d_backward_reference";
   const ConvCall call = check_causal_conv1d(op, x, weight, inputs);
-  check_conv_tensor(op, grad_out, x.shape, "grad_out");
+  check_conv_input(op, x, grad_out, x.shape, "grad_out");
   check_float64(op, gradients.x, x.shape, "gradients.x");
   check_float64(op, gradients.weight, weight.shape, "gradients.weight");
   check_float64(op, gradients.bias, Shape{call.channels}, "gradients.bias");

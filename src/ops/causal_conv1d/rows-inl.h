@@ -21,6 +21,9 @@ namespace melisma {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// For lambdas that are called from two places of a loop.
+#define MELISMA_INLINED __attribute__((always_inline))
+
 // h of one vector. taps, idx: of its oldest tap; idx is read where kSeq.
 template <int W, bool kSeq, class D, class V, typename C = hn::TFromD<D>>
 HWY_INLINE V convolve(D d, const C* taps, const IndexOf<C>* idx, const V* w, const C* any_w, std::int64_t any_taps,
@@ -53,8 +56,41 @@ struct RowStrip {
   C bias;
 };
 
-template <typename C, typename E, int W, bool kSilu, bool kSeq>
-HWY_INLINE void convolve_strip(const RowStrip<C>& s, std::int64_t count, E* HWY_RESTRICT out) {
+// Steps of `step` outputs from t on that cover `count` >= step of them, the last ones twice where they are not whole
+// steps: begin(t, y) starts N vectors of them and finish(t, past, y) ends them, each while the next ones are begun, so
+// that one's arithmetic fills the other's waiting. past: the results go past the caches, which they do from the first
+// aligned one on if `stream`.
+template <class V, int N, typename Begin, typename Finish>
+HWY_INLINE void for_steps(std::int64_t count, std::int64_t step, bool stream, std::int64_t aligned, Begin begin,
+                          Finish finish) {
+  bool past = stream && aligned == 0;
+  V y[N], ahead[N];
+  std::int64_t t = 0, next = stream && aligned > 0 ? aligned : step;
+  begin(t, ahead);
+  for (;;) {
+    for (int n = 0; n < N; ++n) y[n] = ahead[n];
+    const std::int64_t from = std::min(next, count - step);
+    begin(from, ahead);  // at the end in vain, but in one line with the rest
+    finish(t, past, y);
+    if (t + step == count) return;
+    past = stream && next + step <= count;
+    t = from;
+    next += step;
+  }
+}
+
+// Where the first `count` of a row's outputs find their taps: copies stand behind what is before the first step. Null:
+// with those of the others.
+template <typename E>
+struct RowEdge {
+  const E* x = nullptr;  // at the first output, as the row's own
+  std::int64_t count = 0;
+};
+
+// N vectors at a time; count is at least as many.
+template <int N, int W, Silu kSilu, bool kSeq, typename C, typename E>
+HWY_INLINE void convolve_vectors(const RowStrip<C>& s, const RowEdge<C>& edge, std::int64_t count, bool stream,
+                                 E* HWY_RESTRICT out) {
   const hn::ScalableTag<C> d;
   const hn::RebindToSigned<decltype(d)> di;
   using V = hn::Vec<decltype(d)>;
@@ -62,85 +98,90 @@ HWY_INLINE void convolve_strip(const RowStrip<C>& s, std::int64_t count, E* HWY_
   V w[W > 0 ? W : 1];
   for (int k = 0; k < W; ++k) w[k] = hn::Set(d, s.weight[k]);
   const V bias = hn::Set(d, s.bias);
-  const auto output = [&](const C* x, const IndexOf<C>* idx, const C* residual) HWY_ATTR {
-    V y = convolve<W, kSeq>(d, x, idx, w, s.weight, taps, bias);
-    if constexpr (kSilu) y = silu(d, y);
-    if (residual != nullptr) y = hn::Add(y, hn::LoadU(d, residual));
-    if constexpr (kSeq) {
-      y = hn::IfThenZeroElse(hn::RebindMask(d, hn::Lt(hn::LoadU(di, idx + taps - 1), hn::Zero(di))), y);
+  const auto begin = [&](std::int64_t t, V(&y)[N]) HWY_ATTR MELISMA_INLINED {
+    const C* x = t < edge.count ? edge.x - (taps - 1) : s.taps;
+    for (int n = 0; n < N; ++n) {
+      const std::int64_t i = t + n * lanes;
+      y[n] = convolve<W, kSeq>(d, x + i, kSeq ? s.idx + i : nullptr, w, s.weight, taps, bias);
     }
-    return y;
   };
-  std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const V y = output(s.taps + i, kSeq ? s.idx + i : nullptr, s.residual != nullptr ? s.residual + i : nullptr);
-    store_as(d, y, out + i);
-  }
-  if (i == count) return;
-  // The last vector's lanes beyond the strip get zeros, and no lane sees another.
-  constexpr std::size_t kRoom = hn::MaxLanes(d) + kMostConvTaps;
-  C x[kRoom] = {}, residual[hn::MaxLanes(d)] = {};
-  IndexOf<C> idx[kRoom] = {};
-  const std::int64_t rest = count - i;
-  std::copy_n(s.taps + i, rest + taps - 1, x);
-  if constexpr (kSeq) std::copy_n(s.idx + i, rest + taps - 1, idx);
-  if (s.residual != nullptr) std::copy_n(s.residual + i, rest, residual);
-  store_some(d, output(x, idx, s.residual != nullptr ? residual : nullptr), out + i, rest);
+  const auto finish = [&](std::int64_t t, bool past, V(&y)[N]) HWY_ATTR MELISMA_INLINED {
+    apply_silu<kSilu>(d, y);
+    for (int n = 0; n < N; ++n) {
+      const std::int64_t i = t + n * lanes;
+      if (s.residual != nullptr) y[n] = hn::Add(y[n], hn::LoadU(d, s.residual + i));
+      if constexpr (kSeq) {
+        const auto now = hn::LoadU(di, s.idx + i + taps - 1);
+        y[n] = hn::IfThenZeroElse(hn::RebindMask(d, hn::Lt(now, hn::Zero(di))), y[n]);
+      }
+      past ? stream_as(d, y[n], out + i) : store_as(d, y[n], out + i);
+    }
+  };
+  for_steps<V, N>(count, N * lanes, stream, elements_to_alignment(d, out), begin, finish);
 }
 
-// bfloat16 without a copy: as 32 bits, two neighbours are a float32 in the upper half and, shifted, another. So a
-// vector of even steps and one of odd steps come out of loads that are 2 elements apart, and go back without a shuffle.
-// x: at the first output, with W values before it. Gives the number of outputs, whole vectors of two.
-template <int W, bool kSilu>
-HWY_INLINE std::int64_t convolve_pairs(const RowStrip<float>& s, const BFloat16* HWY_RESTRICT x, bool residual,
-                                       std::int64_t count, BFloat16* HWY_RESTRICT out) {
+template <int W, Silu kSilu, bool kSeq, typename C, typename E>
+HWY_INLINE void convolve_strip(RowStrip<C> s, std::int64_t count, E* out) {
+  constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<C>()));
+  if (count >= 2 * kLanes) return convolve_vectors<2, W, kSilu, kSeq>(s, {}, count, false, out);
+  // Where not even one vector is full, its lanes beyond the strip get zeros, and no lane sees another.
+  constexpr std::size_t kRoom = kLanes + kMostConvTaps;
+  C x[kRoom] = {}, residual[kLanes] = {};
+  IndexOf<C> idx[kRoom] = {};
+  E y[kLanes];
+  const bool some = count < kLanes;
+  if (some) {
+    s.taps = std::copy_n(s.taps, count + s.any_taps - 1, x) - (count + s.any_taps - 1);
+    if constexpr (kSeq) s.idx = std::copy_n(s.idx, count + s.any_taps - 1, idx) - (count + s.any_taps - 1);
+    if (s.residual != nullptr) s.residual = std::copy_n(s.residual, count, residual) - count;
+  }
+  convolve_vectors<1, W, kSilu, kSeq>(s, {}, some ? kLanes : count, false, some ? y : out);
+  if (some) std::copy_n(y, count, out);
+}
+
+// bfloat16 without a copy: a vector of even steps and one of odd steps come out of loads that are 2 elements apart, and
+// go back without a shuffle. row: at the first output, with W values before it; count >= 2 vectors.
+template <int W, Silu kSilu>
+HWY_INLINE void convolve_pairs(const RowStrip<float>& s, const BFloat16* row, const RowEdge<BFloat16>& edge,
+                               bool residual, std::int64_t count, bool stream, BFloat16* HWY_RESTRICT out) {
   const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> du;
   const hn::Repartition<std::uint16_t, decltype(d)> d16;
   using V = hn::Vec<decltype(d)>;
   const std::int64_t step = static_cast<std::int64_t>(hn::Lanes(d16)), taps = W > 0 ? W : s.any_taps;
-  const auto upper = hn::Set(du, 0xFFFF0000u);
-  // Steps t + 2 j - back, and the ones after these, of even `back`.
-  const auto first = [&](std::int64_t t, std::int64_t back) HWY_ATTR {
-    return hn::BitCast(du, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(x + t - back)));
-  };
-  const auto lower_of = [&](auto pairs) HWY_ATTR { return hn::BitCast(d, hn::ShiftLeft<16>(pairs)); };
-  const auto upper_of = [&](auto pairs) HWY_ATTR { return hn::BitCast(d, hn::And(pairs, upper)); };
-  const auto rounded = [&](V y) HWY_ATTR {
-    const auto bits = hn::BitCast(du, y);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto sum = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
-    return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(y)), hn::Or(bits, hn::Set(du, 0x400000)), sum);
-  };
-  std::int64_t t = 0;
-  for (; t + step <= count; t += step) {
-    V even = hn::Set(d, s.bias), odd = even;
-    for (std::int64_t k = 0; k < taps; ++k) {
-      const std::int64_t back = taps - 1 - k;
-      const V weight = hn::Set(d, s.weight[k]);
+  V w[W > 0 ? W : 1];
+  for (int k = 0; k < W; ++k) w[k] = hn::Set(d, s.weight[k]);
+  const V bias = hn::Set(d, s.bias);
+  const auto begin = [&](std::int64_t t, V(&y)[2]) HWY_ATTR MELISMA_INLINED {
+    const BFloat16* x = t < edge.count ? edge.x : row;
+    y[0] = y[1] = bias;
+    const auto tap = [&](std::int64_t back, V weight) HWY_ATTR MELISMA_INLINED {
       if (back % 2 == 0) {
-        const auto pairs = first(t, back);
-        even = hn::MulAdd(weight, lower_of(pairs), even);
-        odd = hn::MulAdd(weight, upper_of(pairs), odd);
+        const auto pairs = load_pairs(d, x + t - back);
+        y[0] = hn::MulAdd(weight, first_of_pairs(d, pairs), y[0]);
+        y[1] = hn::MulAdd(weight, second_of_pairs(d, pairs), y[1]);
       } else {
-        even = hn::MulAdd(weight, upper_of(first(t, back + 1)), even);
-        odd = hn::MulAdd(weight, lower_of(first(t, back - 1)), odd);
+        y[0] = hn::MulAdd(weight, second_of_pairs(d, load_pairs(d, x + t - back - 1)), y[0]);
+        y[1] = hn::MulAdd(weight, first_of_pairs(d, load_pairs(d, x + t - back + 1)), y[1]);
       }
+    };
+    if constexpr (W > 0) {
+      for (int k = 0; k < W; ++k) tap(W - 1 - k, w[k]);
+    } else {
+      for (std::int64_t k = 0; k < taps; ++k) tap(taps - 1 - k, hn::Set(d, s.weight[k]));
     }
-    if constexpr (kSilu) {
-      even = silu(d, even);
-      odd = silu(d, odd);
-    }
+  };
+  const auto finish = [&](std::int64_t t, bool past, V(&y)[2]) HWY_ATTR MELISMA_INLINED {
+    apply_silu<kSilu>(d, y);
     if (residual) {
-      const auto pairs = first(t, 0);
-      even = hn::Add(even, lower_of(pairs));
-      odd = hn::Add(odd, upper_of(pairs));
+      const auto pairs = load_pairs(d, row + t);
+      y[0] = hn::Add(y[0], first_of_pairs(d, pairs));
+      y[1] = hn::Add(y[1], second_of_pairs(d, pairs));
     }
-    const auto bits = hn::Or(hn::ShiftRight<16>(rounded(even)), hn::And(rounded(odd), upper));
+    const auto bits = pairs_of<false>(d, y[0], y[1]);
     std::uint16_t* to = reinterpret_cast<std::uint16_t*>(out + t);
-    hn::StoreU(hn::BitCast(d16, bits), d16, to);
-  }
-  return t;
+    past ? hn::Stream(bits, d16, to) : hn::StoreU(bits, d16, to);
+  };
+  for_steps<V, 2>(count, step, stream, elements_to_alignment(d16, out), begin, finish);
 }
 
 template <typename C, typename E>
@@ -149,12 +190,13 @@ class RowsForward {
   RowsForward(const ConvJob& job, const Tensor& out)
       : job_(job),
         out_(out),
-        weights_(job.weight, job.inputs.bias, false),
-        direct_((std::is_same_v<C, E> || kPairs) && job.x.stride(-1) == 1 && out.stride(-1) == 1 &&
-                job.inputs.mask == nullptr),
+        weights_(job.weight, job.inputs.bias, false, kPairs),
+        direct_((std::is_same_v<C, E> || (kPairs && job.inputs.initial_states == nullptr)) && job.x.stride(-1) == 1 &&
+                out.stride(-1) == 1 && job.inputs.mask == nullptr),
+        stream_(direct_ && past_caches(out)),
         taps_(job.call.taps) {}
 
-  template <int W, bool kSilu, bool kSeq>
+  template <int W, Silu kSilu, bool kSeq>
   void run() const {
     using causal_conv1d_tuning::kRowTask;
     const ConvCall& call = job_.call;
@@ -168,10 +210,13 @@ class RowsForward {
     const std::int64_t blocks = (call.channels + block - 1) / block;
     parallel_for(static_cast<std::int64_t>(tasks.size()) * blocks, [&](std::int64_t i) HWY_ATTR {
       const std::int64_t d = i % blocks * block, last = std::min(d + block, call.channels);
-      // One row after the other, unless something is shared by the same steps of all: mask, indices, cache lines.
-      const std::int64_t together = gathers || kSeq || job_.inputs.mask != nullptr ? block : 1;
       Rows<W, kSilu, kSeq> rows(*this, tasks[static_cast<std::size_t>(i / blocks)]);
-      for (std::int64_t c = d; c < last; c += together) rows.run(c, std::min(together, last - c));
+      if (direct_ && !kSeq && rows.long_enough()) {
+        for (std::int64_t c = d; c < last; ++c) rows.direct(c);
+        if (stream_) hwy::FlushStream();
+      } else {
+        rows.staged(d, last - d);
+      }
     });
   }
 
@@ -180,7 +225,7 @@ class RowsForward {
   static constexpr std::size_t kRoom = causal_conv1d_tuning::kRowStrip + kMostConvTaps;
 
   // A task: the same steps of some channels.
-  template <int W, bool kSilu, bool kSeq>
+  template <int W, Silu kSilu, bool kSeq>
   class Rows {
    public:
     Rows(const RowsForward& all, const StepTask& task)
@@ -197,62 +242,75 @@ class RowsForward {
           mask_(scratch_.take<C>(kRoom)),
           residual_(scratch_.take<C>(kRoom)),
           idx_(scratch_.take<IndexOf<C>>(kRoom)),
-          staged_(scratch_.take<E>(kRoom)) {}
+          staged_(scratch_.take<E>(kRoom)) {
+      if (all.direct_) std::fill(staged_, staged_ + kMostConvTaps, E{});
+    }
+
+    bool long_enough() const { return task_.count >= kEdge + kStep; }
+
+    // Channel d with its taps where they are, but for those of the sequence's first steps.
+    void direct(std::int64_t d) {
+      const Tensor& x = job_.x;
+      RowStrip<C> s = row_strip(d);
+      const E* from = element<const E>(x, x_at_ + d * x.stride(-2) + task_.first);
+      E* to = element<E>(all_.out_, out_at_ + d * all_.out_.stride(-2) + task_.first);
+      RowEdge<E> edge;
+      if (task_.first == 0) {
+        E* first = staged_ + kMostConvTaps;
+        if constexpr (std::is_same_v<C, E>) {
+          if (job_.inputs.initial_states != nullptr) sequence_.row(d, -history_, history_, nullptr, first - history_);
+        }
+        std::copy_n(from, kEdge + kStep, first);
+        edge = {first, kEdge};
+      }
+      if constexpr (kPairs) {
+        convolve_pairs<W, kSilu>(s, from, edge, job_.params.residual, task_.count, all_.stream_, to);
+      } else if constexpr (std::is_same_v<C, E>) {
+        s.taps = from - history_;
+        if (job_.params.residual) s.residual = from;
+        convolve_vectors<2, W, kSilu, kSeq>(s, edge, task_.count, all_.stream_, to);
+      }
+    }
 
     // Channels d .. d + channels - 1, strip by strip so that mask and indices are read once.
-    void run(std::int64_t d0, std::int64_t channels) {
+    void staged(std::int64_t d0, std::int64_t channels) {
       const std::int64_t last = task_.first + task_.count;
-      // What has taps before the first step is staged, in whole vectors (of pairs).
-      const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<C>())) * (kPairs ? 2 : 1);
-      const std::int64_t head = (all_.taps_ + lanes - 1) / lanes * lanes;
-      const bool direct = all_.direct_ && !(kPairs && kSeq);
       for (std::int64_t first = task_.first, count; first < last; first += count) {
-        const bool in_place = direct && first > history_;
-        // Without a mask and indices there is no reason to stop.
-        const std::int64_t most = !direct || kSeq ? causal_conv1d_tuning::kRowStrip : in_place ? last - first : head;
-        count = std::min(most, last - first);
+        count = std::min(causal_conv1d_tuning::kRowStrip, last - first);
         if (sequence_.masked()) sequence_.mask(first - history_, count + history_, mask_);
         if constexpr (kSeq) sequence_.indices(first - history_, count + history_, idx_);
-        for (std::int64_t d = d0; d < d0 + channels; ++d) strip(d, first, count, in_place);
+        for (std::int64_t d = d0; d < d0 + channels; ++d) strip(d, first, count);
       }
     }
 
    private:
-    void strip(std::int64_t d, std::int64_t first, std::int64_t count, bool in_place) {
+    // Outputs of two vectors; and at least the W first ones, whose taps are staged.
+    static constexpr std::int64_t kStep = 2 * static_cast<std::int64_t>(hn::MaxLanes(hn::ScalableTag<C>()));
+    static constexpr std::int64_t kEdge = std::max<std::int64_t>(kStep, W > 0 ? W : kMostConvTaps);
+    static_assert(kMostConvTaps + kEdge + kStep <= static_cast<std::int64_t>(kRoom));
+
+    RowStrip<C> row_strip(std::int64_t d) const {
+      return {taps_,      idx_,
+              nullptr,    all_.weights_.of_channel(d),
+              all_.taps_, all_.weights_.bias[static_cast<std::size_t>(d)]};
+    }
+
+    void strip(std::int64_t d, std::int64_t first, std::int64_t count) {
       const Tensor& x = job_.x;
-      RowStrip<C> s{taps_,      idx_,
-                    nullptr,    all_.weights_.of_channel(d),
-                    all_.taps_, all_.weights_.bias[static_cast<std::size_t>(d)]};
-      const E* from = element<const E>(x, x_at_ + d * x.stride(-2) + first * x.stride(-1));
-      E* to = element<E>(all_.out_, out_at_ + d * all_.out_.stride(-2) + first * out_stride_);
-      if constexpr (kPairs && !kSeq) {
-        if (in_place) return pairs(s, from, count, to);
-      }
-      if constexpr (std::is_same_v<C, E>) {
-        if (in_place) s.taps = from - history_;
-      }
-      if (!in_place) {
-        sequence_.row(d, first - history_, count + history_, sequence_.masked() ? mask_ : nullptr, taps_);
-      }
+      RowStrip<C> s = row_strip(d);
+      const std::int64_t at = x_at_ + d * x.stride(-2) + first * x.stride(-1);
+      sequence_.row(d, first - history_, count + history_, sequence_.masked() ? mask_ : nullptr, taps_);
       if (job_.params.residual) {
         s.residual = s.taps + history_;
         if (sequence_.masked()) {
-          gather(from, x.stride(-1), count, residual_);
+          gather(element<const E>(x, at), x.stride(-1), count, residual_);
           s.residual = residual_;
         }
       }
-      convolve_strip<C, E, W, kSilu, kSeq>(s, count, out_stride_ == 1 ? to : staged_);
+      E* to = element<E>(all_.out_, out_at_ + d * all_.out_.stride(-2) + first * out_stride_);
+      convolve_strip<W, kSilu, kSeq>(s, count, out_stride_ == 1 ? to : staged_);
       if (out_stride_ == 1) return;
       for (std::int64_t i = 0; i < count; ++i) to[i * out_stride_] = staged_[i];
-    }
-
-    // What is left of the pairs is staged.
-    void pairs(RowStrip<C>& s, const E* from, std::int64_t count, E* to) {
-      const std::int64_t done = convolve_pairs<W, kSilu>(s, from, job_.params.residual, count, to);
-      if (done == count) return;
-      gather(from + done - history_, 1, count - done + history_, taps_);
-      if (job_.params.residual) s.residual = taps_ + history_;
-      convolve_strip<C, E, W, kSilu, kSeq>(s, count - done, to + done);
     }
 
     const RowsForward& all_;
@@ -269,9 +327,11 @@ class RowsForward {
   const ConvJob& job_;
   const Tensor& out_;
   const ConvWeights<C> weights_;
-  const bool direct_;
+  const bool direct_, stream_;
   const std::int64_t taps_;
 };
+
+#undef MELISMA_INLINED
 
 }  // namespace HWY_NAMESPACE
 }  // namespace melisma

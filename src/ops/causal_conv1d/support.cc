@@ -12,6 +12,9 @@
 namespace melisma {
 namespace {
 
+// What indices hold is read on the CPU only: on a device that would wait for it.
+bool reads_indices(const Tensor& x) { return x.device.type == DeviceType::kCpu; }
+
 // The operator's own check_devices: half precision is at home here on every device.
 void check_device(const char* op, const Tensor& x, Device device, const char* argument) {
   if (device == x.device) return;
@@ -24,15 +27,9 @@ void check_float(const char* op, const Tensor& tensor, const char* argument) {
   fail_type(op, "%s must be float16, bfloat16, float32 or float64, got %s", argument, dtype_name(tensor.dtype));
 }
 
-std::string to_text(const Shape& shape) {
-  std::string text = "[";
-  for (int axis = 0; axis < shape.ndim; ++axis) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
-  return text + "]";
-}
-
 void check_shape(const char* op, const Shape& got, const Shape& want, const char* argument) {
   if (got == want) return;
-  fail_argument(op, "%s must have the shape %s, got %s", argument, to_text(want).c_str(), to_text(got).c_str());
+  fail_argument(op, "%s must have the shape %s, got %s", argument, to_string(want).c_str(), to_string(got).c_str());
 }
 
 Shape without_axis(Shape shape, int axis) {
@@ -53,7 +50,7 @@ void check_index_row(const char* op, const Tensor& x, const IndexTensor& index, 
                      std::int64_t most, const char* argument) {
   check_index(op, x, index, false, argument);
   check_shape(op, index.shape, Shape{count}, argument);
-  if (x.device.type != DeviceType::kCpu) return;
+  if (!reads_indices(x)) return;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t value = index.at(i * index.stride(0));
     if (value >= least && value <= most) continue;
@@ -66,34 +63,56 @@ void check_index_row(const char* op, const Tensor& x, const IndexTensor& index, 
 std::int64_t check_weight(const char* op, const Tensor& x, std::int64_t channels, const Tensor& weight,
                           const Tensor* bias) {
   check_float(op, x, "x");
-  check_float(op, weight, "weight");
   check_device(op, x, weight.device, "weight");
+  check_float(op, weight, "weight");
   if (weight.ndim() != 2 || weight.size(0) != channels) {
-    fail_argument(op, "weight must have the shape [%" PRId64 ", W], got %s", channels, to_text(weight.shape).c_str());
+    fail_argument(op, "weight must have the shape [%" PRId64 ", W], got %s", channels, to_string(weight.shape).c_str());
   }
   const std::int64_t taps = weight.size(1);
   if (taps < 1 || taps > kMostConvTaps) {
     fail_argument(op, "weight must have 1 to %" PRId64 " taps, got %" PRId64, kMostConvTaps, taps);
   }
-  if (bias != nullptr) {
-    check_float(op, *bias, "bias");
-    check_device(op, x, bias->device, "bias");
-    check_shape(op, bias->shape, Shape{channels}, "bias");
-  }
+  if (bias != nullptr) check_conv_input(op, x, *bias, Shape{channels}, "bias");
   return taps;
+}
+
+constexpr const char* kUpdate = "causal_conv1d_update";
+
+// The row of `rows` that each value names, no row twice; -1: pad_slot.
+std::vector<std::int64_t> named_rows(const char* op, const IndexTensor& index, std::int64_t rows, std::int64_t pad_slot,
+                                     const char* argument) {
+  std::vector<std::int64_t> result(static_cast<std::size_t>(index.size(0)));
+  for (std::int64_t i = 0; i < index.size(0); ++i) {
+    const std::int64_t row = index.at(i * index.stride(0));
+    if (row != pad_slot && (row < 0 || row >= rows)) {
+      fail_argument(op, "%s must be below %" PRId64 " or the padding's %" PRId64 ", got %" PRId64 " at %" PRId64,
+                    argument, rows, pad_slot, row, i);
+    }
+    result[static_cast<std::size_t>(i)] = row == pad_slot ? -1 : row;
+  }
+  std::vector<std::int64_t> sorted = result;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    if (sorted[i] < 0 || sorted[i] != sorted[i - 1]) continue;
+    fail_argument(op, "%s must name a row once only, got %" PRId64 " twice", argument, sorted[i]);
+  }
+  return result;
 }
 
 std::vector<ConvSequence> packed_sequences(const char* op, const Tensor& x, const IndexTensor& cu) {
   check_index(op, x, cu, true, "cu_seqlens");
   const std::int64_t steps = x.size(-1);
   if (cu.ndim() != 1 || cu.size(0) < 1) {
-    fail_argument(op, "cu_seqlens must have the shape [N + 1], got %s", to_text(cu.shape).c_str());
+    fail_argument(op, "cu_seqlens must have the shape [N + 1], got %s", to_string(cu.shape).c_str());
   }
   if (item_count(x.shape, 2) != 1) {
     fail_argument(op, "x must hold 1 item where cu_seqlens is given, got %" PRId64, item_count(x.shape, 2));
   }
+  if (cu.size(0) == 1 && steps > 0) {
+    fail_argument(op, "cu_seqlens must have 2 offsets or more for the %" PRId64 " steps of x, got 1", steps);
+  }
   std::vector<ConvSequence> sequences;
-  if (x.device.type != DeviceType::kCpu) return sequences;  // not read on a device
+  if (!reads_indices(x)) return sequences;
   sequences.reserve(static_cast<std::size_t>(cu.size(0)) - 1);
   std::int64_t before = cu.at(0);
   if (before != 0) fail_argument(op, "cu_seqlens must start with 0, got %" PRId64, before);
@@ -102,7 +121,7 @@ std::vector<ConvSequence> packed_sequences(const char* op, const Tensor& x, cons
     if (end < before) {
       fail_argument(op, "cu_seqlens must not descend, got %" PRId64 " after %" PRId64 " at %" PRId64, end, before, i);
     }
-    sequences.push_back({0, before, end - before, i - 1});
+    sequences.push_back({0, before, end - before, i - 1, true});
     before = end;
   }
   if (before != steps) {
@@ -110,8 +129,6 @@ std::vector<ConvSequence> packed_sequences(const char* op, const Tensor& x, cons
   }
   return sequences;
 }
-
-constexpr const char* kUpdate = "causal_conv1d_update";
 
 // Where in a row of the state an update reads and writes.
 void check_places(const Tensor& x, const CausalConv1dUpdateInputs& inputs, const ConvUpdateCall& call) {
@@ -136,51 +153,68 @@ void check_places(const Tensor& x, const CausalConv1dUpdateInputs& inputs, const
                   "num_accepted_tokens");
 }
 
-// The row of conv_state of each item; -1: padding. Not read on a device.
+// The row of conv_state of each item; -1: padding. On a device: none.
 std::vector<std::int64_t> state_rows(const Tensor& x, const Tensor& conv_state, const IndexTensor* index,
                                      std::int64_t pad_slot) {
   const std::int64_t rows = conv_state.size(0), items = x.size(0);
+  if (index != nullptr) {
+    check_index(kUpdate, x, *index, false, "conv_state_indices");
+    check_shape(kUpdate, index->shape, Shape{items}, "conv_state_indices");
+  } else if (rows < items) {
+    fail_argument(kUpdate, "conv_state must have at least the %" PRId64 " rows of x, got %" PRId64, items, rows);
+  }
+  if (!reads_indices(x)) return {};
+  if (index != nullptr) return named_rows(kUpdate, *index, rows, pad_slot, "conv_state_indices");
   std::vector<std::int64_t> result(static_cast<std::size_t>(items));
-  if (index == nullptr) {
-    if (rows < items) {
-      fail_argument(kUpdate, "conv_state must have at least the %" PRId64 " rows of x, got %" PRId64, items, rows);
-    }
-    std::iota(result.begin(), result.end(), std::int64_t{0});
-    return result;
-  }
-  check_index(kUpdate, x, *index, false, "conv_state_indices");
-  check_shape(kUpdate, index->shape, Shape{items}, "conv_state_indices");
-  if (x.device.type != DeviceType::kCpu) return result;
-  for (std::int64_t item = 0; item < items; ++item) {
-    const std::int64_t row = index->at(item * index->stride(0));
-    if (row != pad_slot && (row < 0 || row >= rows)) {
-      fail_argument(kUpdate,
-                    "conv_state_indices must be below %" PRId64 " or the padding's %" PRId64 ", got %" PRId64
-                    " at %" PRId64,
-                    rows, pad_slot, row, item);
-    }
-    result[static_cast<std::size_t>(item)] = row == pad_slot ? -1 : row;
-  }
-  std::vector<std::int64_t> sorted = result;
-  std::sort(sorted.begin(), sorted.end());
-  for (std::size_t i = 1; i < sorted.size(); ++i) {
-    if (sorted[i] < 0 || sorted[i] != sorted[i - 1]) continue;
-    fail_argument(kUpdate, "conv_state_indices must name a row once only, got %" PRId64 " twice", sorted[i]);
-  }
+  std::iota(result.begin(), result.end(), std::int64_t{0});
   return result;
+}
+
+// What state_indices and has_initial_state make of a call with states in rows of their own.
+void check_pool(const char* op, const Tensor& x, const CausalConv1dInputs& inputs, const Tensor* final_states,
+                ConvCall* call) {
+  const std::int64_t count = item_count(call->states, 2);
+  std::vector<std::int64_t> rows;
+  if (inputs.state_indices != nullptr) {
+    const Tensor* pool = inputs.initial_states != nullptr ? inputs.initial_states : final_states;
+    if (pool == nullptr) fail_argument(op, "state_indices must come with initial_states or final_states, got neither");
+    check_index(op, x, *inputs.state_indices, false, "state_indices");
+    check_shape(op, inputs.state_indices->shape, Shape{count}, "state_indices");
+    if (pool->ndim() != 3) {
+      fail_argument(op, "%s must have the shape [rows, %" PRId64 ", %" PRId64 "] where state_indices is given, got %s",
+                    pool == final_states ? "final_states" : "initial_states", call->channels, call->taps - 1,
+                    to_string(pool->shape).c_str());
+    }
+    call->states = Shape{pool->size(0), call->channels, call->taps - 1};
+    if (reads_indices(x)) {
+      rows = named_rows(op, *inputs.state_indices, call->states[0], inputs.pad_slot, "state_indices");
+    }
+  }
+  if (inputs.has_initial_state != nullptr) {
+    check_device(op, x, inputs.has_initial_state->device, "has_initial_state");
+    check_shape(op, inputs.has_initial_state->shape, Shape{count}, "has_initial_state");
+  }
+  for (std::size_t i = 0; i < call->sequences.size(); ++i) {
+    ConvSequence& sequence = call->sequences[i];
+    if (!rows.empty()) sequence.state = rows[i];
+    sequence.initial = inputs.initial_states != nullptr && sequence.state >= 0;
+    if (inputs.has_initial_state == nullptr || !sequence.initial) continue;
+    const FlagTensor& flags = *inputs.has_initial_state;
+    sequence.initial = flags.data[static_cast<std::int64_t>(i) * flags.stride(0)] != 0;
+  }
 }
 
 }  // namespace
 
-void check_conv_tensor(const char* op, const Tensor& tensor, const Shape& shape, const char* argument) {
+void check_conv_input(const char* op, const Tensor& x, const Tensor& tensor, const Shape& shape, const char* argument) {
+  check_device(op, x, tensor.device, argument);
   check_float(op, tensor, argument);
   check_shape(op, tensor.shape, shape, argument);
 }
 
 void check_conv_output(const char* op, const Tensor& x, DType dtype, const Shape& shape, const Tensor& tensor,
                        const char* argument) {
-  check_device(op, x, tensor.device, argument);
-  check_conv_tensor(op, tensor, shape, argument);
+  check_conv_input(op, x, tensor, shape, argument);
   if (tensor.dtype != dtype) {
     fail_type(op, "%s must be %s, got %s", argument, dtype_name(dtype), dtype_name(tensor.dtype));
   }
@@ -191,9 +225,10 @@ void check_conv_output(const char* op, const Tensor& x, DType dtype, const Shape
   }
 }
 
-ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs) {
+ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs,
+                             const Tensor* final_states) {
   if (x.ndim() < 2) {
-    fail_argument(op, "x must have the shape [..., D, T], got %s", to_text(x.shape).c_str());
+    fail_argument(op, "x must have the shape [..., D, T], got %s", to_string(x.shape).c_str());
   }
   ConvCall call;
   call.channels = x.size(-2);
@@ -202,10 +237,7 @@ ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weig
   const Shape of_steps = without_axis(x.shape, -2);
   call.states = x.shape;
   call.states[-1] = call.taps - 1;
-  if (inputs.mask != nullptr) {
-    check_device(op, x, inputs.mask->device, "mask");
-    check_conv_tensor(op, *inputs.mask, of_steps, "mask");
-  }
+  if (inputs.mask != nullptr) check_conv_input(op, x, *inputs.mask, of_steps, "mask");
   if (inputs.seq_idx != nullptr) {
     check_index(op, x, *inputs.seq_idx, false, "seq_idx");
     check_shape(op, inputs.seq_idx->shape, of_steps, "seq_idx");
@@ -214,13 +246,13 @@ ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weig
     if (inputs.seq_idx != nullptr) fail_argument(op, "cu_seqlens must not be given together with seq_idx");
     call.sequences = packed_sequences(op, x, *inputs.cu_seqlens);
     call.states = Shape{inputs.cu_seqlens->size(0) - 1, call.channels, call.taps - 1};
-  } else {
+  } else if (reads_indices(x)) {
     const std::int64_t items = item_count(x.shape, 2);
-    for (std::int64_t item = 0; item < items; ++item) call.sequences.push_back({item, 0, call.steps, item});
+    for (std::int64_t item = 0; item < items; ++item) call.sequences.push_back({item, 0, call.steps, item, true});
   }
+  check_pool(op, x, inputs, final_states, &call);
   if (inputs.initial_states != nullptr) {
-    check_device(op, x, inputs.initial_states->device, "initial_states");
-    check_conv_tensor(op, *inputs.initial_states, call.states, "initial_states");
+    check_conv_input(op, x, *inputs.initial_states, call.states, "initial_states");
   }
   return call;
 }
@@ -229,13 +261,13 @@ ConvUpdateCall check_causal_conv1d_update(const Tensor& x, const Tensor& conv_st
                                           const CausalConv1dUpdateInputs& inputs, const Tensor& out, DType out_dtype) {
   const char* op = kUpdate;
   if (x.ndim() != 2 && x.ndim() != 3) {
-    fail_argument(op, "x must have the shape [B, D] or [B, D, T], got %s", to_text(x.shape).c_str());
+    fail_argument(op, "x must have the shape [B, D] or [B, D, T], got %s", to_string(x.shape).c_str());
   }
   ConvUpdateCall call{x.size(0), x.size(1), x.ndim() == 3 ? x.size(2) : 1, 0, 0, {}};
   call.taps = check_weight(op, x, call.channels, weight, inputs.bias);
   if (conv_state.ndim() != 3 || conv_state.size(1) != call.channels) {
     fail_argument(op, "conv_state must have the shape [rows, %" PRId64 ", S], got %s", call.channels,
-                  to_text(conv_state.shape).c_str());
+                  to_string(conv_state.shape).c_str());
   }
   call.state = conv_state.size(2);
   if (call.state < call.taps - 1) {

@@ -12,28 +12,31 @@ struct ConvSequence {
   std::int64_t item;   // of the leading extents
   std::int64_t start;  // its first step
   std::int64_t length;
-  std::int64_t state;  // its row of the states
+  std::int64_t state;  // its row of the states; -1: none
+  bool initial;        // whether the taps before its first step are there, else 0
 };
 
 struct ConvCall {
-  std::int64_t channels, steps, taps;  // D, T, W
-  std::vector<ConvSequence> sequences;
-  Shape states;  // of initial and final ones
+  std::int64_t channels, steps, taps;   // D, T, W
+  std::vector<ConvSequence> sequences;  // on the CPU
+  Shape states;                         // of initial and final ones
 };
 
-// Everything about the call that can be wrong, but for results.
-ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs);
+// Everything about the call that can be wrong, but for results. final_states: null, or what says how many rows a pool
+// has whose states are written only.
+ConvCall check_causal_conv1d(const char* op, const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs,
+                             const Tensor* final_states = nullptr);
 
-// A float tensor of this shape.
-void check_conv_tensor(const char* op, const Tensor& tensor, const Shape& shape, const char* argument);
-// One that is written to, on x's device: no two elements in one place as far as strides of 0 tell.
+// A float tensor of this shape on x's device.
+void check_conv_input(const char* op, const Tensor& x, const Tensor& tensor, const Shape& shape, const char* argument);
+// One that is written to: no two elements in one place as far as strides of 0 tell.
 void check_conv_output(const char* op, const Tensor& x, DType dtype, const Shape& shape, const Tensor& tensor,
                        const char* argument);
 
 // A checked update.
 struct ConvUpdateCall {
   std::int64_t items, channels, steps, taps, state;  // B, D, T, W, S
-  std::vector<std::int64_t> rows;                    // of conv_state; -1: padding
+  std::vector<std::int64_t> rows;                    // of conv_state, on the CPU; -1: padding
 };
 ConvUpdateCall check_causal_conv1d_update(const Tensor& x, const Tensor& conv_state, const Tensor& weight,
                                           const CausalConv1dUpdateInputs& inputs, const Tensor& out, DType out_dtype);

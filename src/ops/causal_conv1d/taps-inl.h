@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "blocks/elementwise/convert-inl.h"
@@ -34,6 +35,11 @@ using IndexOf = std::conditional_t<sizeof(C) == 8, std::int64_t, std::int32_t>;
 template <typename E>
 HWY_INLINE E* element(const Tensor& t, std::int64_t offset) {
   return static_cast<E*>(t.data) + offset;
+}
+
+// Whether a result is so large that it is not in the caches when it is read: then lines are written without being read.
+inline bool past_caches(const Tensor& out) {
+  return out.shape.numel() * static_cast<std::int64_t>(dtype_size(out.dtype)) >= causal_conv1d_tuning::kLeastStreamed;
 }
 
 // Values of any float tensor, `offset` elements from its first, `stride` apart.
@@ -144,7 +150,11 @@ struct ConvWeights {
   std::int64_t taps, row;
   bool by_tap;
 
-  ConvWeights(const Tensor& w, const Tensor* b, bool tap_major) : taps(w.size(1)), by_tap(tap_major) {
+  // pairs: for bfloat16, of which two vectors are computed together, the even channels or steps and the odd ones. A NaN
+  // becomes the usual one (see bfloat16_in_upper), and in rows of channels the odd ones of two vectors stand behind the
+  // even ones.
+  ConvWeights(const Tensor& w, const Tensor* b, bool tap_major, bool pairs = false)
+      : taps(w.size(1)), by_tap(tap_major) {
     const std::int64_t channels = w.size(0);
     row = (channels + 63) / 64 * 64;
     weight.resize(static_cast<std::size_t>(by_tap ? row * taps : channels * taps));
@@ -162,9 +172,26 @@ struct ConvWeights {
       }
     }
     if (b != nullptr) gather_from(*b, 0, b->stride(0), channels, bias.data());
+    if (!pairs) return;
+    for (AlignedVector<C>* values : {&weight, &bias}) {
+      for (C& value : *values) value = value == value ? value : std::numeric_limits<C>::quiet_NaN();
+      if (by_tap) split_pairs(*values);
+    }
   }
   const C* of_channel(std::int64_t d) const { return weight.data() + d * taps; }
   const C* of_tap(std::int64_t k) const { return weight.data() + k * row; }
+
+ private:
+  static void split_pairs(AlignedVector<C>& values) {
+    const hn::ScalableTag<C> d;
+    const std::size_t lanes = hn::Lanes(d);
+    for (std::size_t i = 0; i < values.size(); i += 2 * lanes) {
+      hn::Vec<decltype(d)> even, odd;
+      hn::LoadInterleaved2(d, values.data() + i, even, odd);
+      hn::StoreU(even, d, values.data() + i);
+      hn::StoreU(odd, d, values.data() + i + lanes);
+    }
+  }
 };
 
 // One sequence of a call: where its values are, and what its taps are.
@@ -178,10 +205,10 @@ class Sequence {
         history_(job.call.taps - 1),
         mask_offset_(job.inputs.mask == nullptr ? 0 : step_offset(*job.inputs.mask)),
         idx_offset_(job.inputs.seq_idx == nullptr ? 0 : step_offset(*job.inputs.seq_idx)),
-        state_offset_(
-            job.inputs.initial_states == nullptr ? 0 : item_offset(*job.inputs.initial_states, 2, sequence.state)) {}
+        state_offset_(sequence.initial ? states_offset(*job.inputs.initial_states) : 0) {}
 
   std::int64_t length() const { return sequence_.length; }
+  bool keeps_state() const { return sequence_.state >= 0; }
   bool masked() const { return job_.inputs.mask != nullptr; }
   bool indexed() const { return job_.inputs.seq_idx != nullptr; }
 
@@ -236,7 +263,7 @@ class Sequence {
   // Of one step and channels d .. d + count - 1.
   void column(std::int64_t step, std::int64_t d, std::int64_t count, const C* mask, C* to) const {
     if (step < 0) {
-      if (job_.inputs.initial_states == nullptr) return std::fill(to, to + count, C{0});
+      if (!sequence_.initial) return std::fill(to, to + count, C{0});
       const Tensor& s = *job_.inputs.initial_states;
       return gather_from(s, state_offset_ + d * s.stride(-2) + (history_ + step) * s.stride(-1), s.stride(-2), count,
                          to);
@@ -258,7 +285,7 @@ class Sequence {
     return step_offset(view);
   }
   void state(std::int64_t d, std::int64_t first, std::int64_t count, C* to) const {
-    if (job_.inputs.initial_states == nullptr) return std::fill(to, to + count, C{0});
+    if (!sequence_.initial) return std::fill(to, to + count, C{0});
     const Tensor& s = *job_.inputs.initial_states;
     gather_from(s, state_offset_ + d * s.stride(-2) + first * s.stride(-1), s.stride(-1), count, to);
   }
@@ -270,13 +297,16 @@ class Sequence {
 
 // f(W), W as a compile-time constant for 2, 3 and 4, and 0 for any other; float64 is not worth three more kernels.
 template <typename C, typename F>
-HWY_INLINE void with_taps(std::int64_t taps, F f) {
-  if constexpr (std::is_same_v<C, double>) return f(std::integral_constant<int, 0>());
-  switch (taps) {
-    case 2: return f(std::integral_constant<int, 2>());
-    case 3: return f(std::integral_constant<int, 3>());
-    case 4: return f(std::integral_constant<int, 4>());
-    default: return f(std::integral_constant<int, 0>());
+HWY_INLINE void with_taps([[maybe_unused]] std::int64_t taps, F f) {
+  if constexpr (std::is_same_v<C, double>) {
+    f(std::integral_constant<int, 0>());
+  } else {
+    switch (taps) {
+      case 2: return f(std::integral_constant<int, 2>());
+      case 3: return f(std::integral_constant<int, 3>());
+      case 4: return f(std::integral_constant<int, 4>());
+      default: return f(std::integral_constant<int, 0>());
+    }
   }
 }
 

@@ -77,7 +77,7 @@ class Update {
         x_step_(job.x.ndim() == 3 ? job.x.stride(2) : 0),
         out_step_(job.x.ndim() == 3 ? job.out.stride(2) : 0) {}
 
-  template <int W, bool kSilu>
+  template <int W, Silu kSilu>
   void run() const {
     using causal_conv1d_tuning::kUpdateBlock;
     const std::int64_t channels = job_.call.channels, blocks = (channels + kUpdateBlock - 1) / kUpdateBlock;
@@ -107,7 +107,7 @@ class Update {
   }
 
   // Item b, channels d .. d + channels - 1.
-  template <int W, bool kSilu>
+  template <int W, Silu kSilu>
   void block(std::int64_t b, std::int64_t d, std::int64_t channels) const {
     const ConvUpdateCall& call = job_.call;
     const std::int64_t out_at = b * job_.out.stride(0) + d * job_.out.stride(1);
@@ -210,7 +210,7 @@ class Update {
     }
   }
 
-  template <int W, bool kSilu>
+  template <int W, Silu kSilu>
   void compute(const C* taps, const C* x, C* y, std::int64_t d, std::int64_t channels) const {
     constexpr int kSteps = causal_conv1d_tuning::kChannelSteps;
     const ChannelWeights<C> weights{weights_.of_tap(0) + d, weights_.bias.data() + d, weights_.row, job_.call.taps};
@@ -219,6 +219,7 @@ class Update {
       for (std::int64_t j = 0; j < N + history_; ++j) s.taps[j] = taps + (t + j) * kRow;
       s.mask = nullptr;
       s.has_residual = job_.params.residual;
+      s.stream = false;
       for (int n = 0; n < N; ++n) {
         s.residual[n] = x + (t + n) * kRow;
         s.out[n] = y + (t + n) * kRow;
@@ -240,11 +241,11 @@ void update(const ConvUpdateJob& job) {
   with_taps<C>(job.call.taps, [&](auto taps) {
     constexpr int W = decltype(taps)::value;
     const Update<C> kernel(job);
-    if (job.params.activation == ConvActivation::kSilu) {
-      kernel.template run<W, true>();
-    } else {
-      kernel.template run<W, false>();
+    if (job.params.activation != ConvActivation::kSilu) return kernel.template run<W, Silu::kNone>();
+    if constexpr (std::is_same_v<C, float>) {
+      if (is_half(job.out.dtype)) return kernel.template run<W, silu_for<Float16>(true)>();
     }
+    kernel.template run<W, silu_for<C>(true)>();
   });
 }
 

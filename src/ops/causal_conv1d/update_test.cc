@@ -1,67 +1,16 @@
 #include <algorithm>
 
-#include "ops/causal_conv1d/conv_fixtures.h"
+#include "ops/causal_conv1d/conv_update_fixtures.h"
 
 namespace melisma {
 namespace {
 
 using namespace testing;
 
-struct UpdateCase {
-  std::int64_t items = 3, channels = 21, steps = 1, taps = 4, state = 3, rows = 3;
-  DType dtype = DType::kFloat32, state_type = DType::kFloat32;
-  bool rank2 = false, residual = false, bias = true;
-  ConvActivation activation = ConvActivation::kSilu;
-  std::vector<std::int32_t> places = {}, indices = {}, accepted = {};
-  Placement place_x = {}, place_state = {};
-
-  std::string text() const {
-    return std::to_string(channels) + " channels, " + std::to_string(steps) + " steps, " + std::to_string(taps) +
-           " taps, state " + std::to_string(state) + " " + dtype_name(state_type) + ", " + dtype_name(dtype) +
-           (places.empty() ? "" : ", ring") + (indices.empty() ? "" : ", indices") +
-           (accepted.empty() ? "" : ", accepted") + " on " + simd_target();
-  }
-};
-
-struct UpdateTensors {
-  Array x, weight, bias, state;
-  IndexTensor places, indices, accepted;
-  CausalConv1dUpdateInputs inputs;
-  CausalConv1dParams params;
-
-  explicit UpdateTensors(const UpdateCase& c)
-      : x(Array(c.dtype, c.rank2 ? Shape{c.items, c.channels} : Shape{c.items, c.channels, c.steps}, c.place_x)
-              .randomize(5)),
-        weight(Array(DType::kFloat32, {c.channels, c.taps}).randomize(6)),
-        bias(Array(DType::kFloat32, {c.channels}).randomize(7)),
-        state(Array(c.state_type, {c.rows, c.channels, c.state}, c.place_state).randomize(8)),
-        places(c.places.data(), Shape{c.items}),
-        indices(c.indices.data(), Shape{c.items}),
-        accepted(c.accepted.data(), Shape{c.items}) {
-    if (c.bias) inputs.bias = &bias.tensor();
-    if (!c.places.empty()) inputs.cache_seqlens = &places;
-    if (!c.indices.empty()) inputs.conv_state_indices = &indices;
-    if (!c.accepted.empty()) inputs.num_accepted_tokens = &accepted;
-    params.activation = c.activation;
-    params.residual = c.residual;
-  }
-  UpdateTensors(const UpdateTensors&) = delete;
-  UpdateTensors& operator=(const UpdateTensors&) = delete;
-};
-
 void run_and_check(const UpdateCase& c) {
   const UpdateTensors t(c);
-  const Array out(c.dtype, t.x.tensor().shape, c.place_x), want(DType::kFloat64, t.x.tensor().shape);
-  const Array want_state = copy_of(t.state, DType::kFloat64), before = copy_of(t.state, c.state_type);
-  causal_conv1d_update(t.x, t.state, t.weight, t.inputs, t.params, out);
-  causal_conv1d_update_reference(t.x, want_state, t.weight, t.inputs, t.params, want);
-  out.expect_written_exactly(c.text());
-  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
-  expect_near(
-      out, want, [&](std::int64_t) { return unit * (1.1 * (taps + 2) * (taps + 1) + 4); }, c.text());
-  // What is kept is copied, and rounded to the state's type at most.
-  const Array rounded = copy_of(want_state, c.state_type);
-  EXPECT_TRUE(same_bits(t.state, rounded)) << c.text();
+  causal_conv1d_update(t.x, t.state, t.weight, t.inputs, t.params, t.out);
+  expect_update(c, t);
 }
 
 class CausalConv1dUpdateTest : public SimdTest {};

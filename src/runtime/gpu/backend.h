@@ -59,7 +59,7 @@ struct DeviceInfo {
 };
 
 // The library and the shared object must be of one build.
-inline constexpr std::uint32_t kBackendInterface = 3;
+inline constexpr std::uint32_t kBackendInterface = 4;
 
 struct Backend {
   std::uint32_t interface = 0;  // kBackendInterface

@@ -7,6 +7,7 @@ are the functions; ``from melisma.compat.mps_spectro.stft import mps_stft_forwar
 ``python -m melisma.compat.mps_spectro benchmark`` and ``dispatch-profile`` are that project's benchmark commands.
 """
 
+from .._install import VERSIONS
 from . import _ops  # noqa: F401  (registers torch.ops.mps_spectro)
 from .istft import mps_istft_forward as istft
 from .mel import (
@@ -22,7 +23,7 @@ from .mel import (
 )
 from .stft import mps_stft_forward as stft
 
-__version__ = "0.3.0"  # of the interface that is followed here
+__version__ = VERSIONS["mps_spectro"]
 
 __all__ = [
     "CompatMelSpectrogramTransform",

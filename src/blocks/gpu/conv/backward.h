@@ -23,9 +23,6 @@ inline std::string choose_conv_gradient(const ConvBackwardJob& job, ConvKernel* 
   };
   const bool by_channels = all([](const ConvSeries& s) { return s.channel_stride; });
   if (all([](const ConvSeries& s) { return s.step_stride; }) && (in.channels == 1 || !by_channels)) {
-    if (in.mask.data != nullptr || in.seq_idx.data != nullptr || in.cu_seqlens.data != nullptr) {
-      return "masks and sequences have fast kernels where channels are contiguous";
-    }
     if (!same_phase(in.x, job.grad_out) || !same_phase(in.x, x_gradient)) {
       return "rows of x and its gradients are not equally far from multiples of 16 bytes";
     }

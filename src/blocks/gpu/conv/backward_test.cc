@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ops/causal_conv1d/conv_fixtures.h"
+#include "ops/causal_conv1d/conv_gradient_fixtures.h"
 #include "ops/causal_conv1d/gpu.h"
 #include "runtime/emulator/runner.h"
 
@@ -11,34 +11,16 @@ namespace {
 
 using namespace testing;
 
-struct Gradients {
-  Array x, weight, bias, initial;
-  Gradients(const ConvCase& c, DType x_type, DType sums)
-      : x(x_type, {c.items, c.channels, c.steps}, c.place_x),
-        weight(sums, {c.channels, c.taps}, c.place_weight),
-        bias(sums, {c.channels}),
-        initial(sums, ConvTensors::states_shape(c), c.place_states) {}
-  CausalConv1dGradients all() const { return {&x.tensor(), &weight.tensor(), &bias.tensor(), &initial.tensor()}; }
-};
-
-struct Upstream {
-  Array out, states;
-  explicit Upstream(const ConvCase& c)
-      : out(Array(c.dtype, {c.items, c.channels, c.steps}, c.place_out).randomize(c.seed + 11)),
-        states(Array(c.states, ConvTensors::states_shape(c), c.place_states).randomize(c.seed + 12)) {}
-};
-
-ConvBackwardJob job_of(const ConvTensors& t, const Upstream& g, bool final_states, const CausalConv1dGradients& to) {
+ConvBackwardJob job_of(const ConvTensors& t, const ConvUpstream& g, bool final_states,
+                       const CausalConv1dGradients& to) {
   const ConvCall call = check_causal_conv1d("conv", t.x, t.weight, t.inputs);
-  const Tensor* states = final_states ? &g.states.tensor() : nullptr;
-  return conv_backward_gpu_job(g.out, states, t.x, t.weight, t.inputs, t.params, call, to);
+  return conv_backward_gpu_job(g.out, g.final_states(final_states), t.x, t.weight, t.inputs, t.params, call, to);
 }
 
-Gradients run(const ConvCase& c, bool final_states, bool generic, const emulator::Options& device = {}) {
+ConvGradients run(const ConvCase& c, bool final_states, bool generic, const emulator::Options& device = {}) {
   const ConvTensors t(c);
-  const Upstream g(c);
-  const DType sums = c.dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
-  Gradients result(c, c.dtype, sums);
+  const ConvUpstream g(c);
+  ConvGradients result = ConvGradients::of(c);
   emulator::Runner runner(device);
   run_conv(job_of(t, g, final_states, result.all()), generic, runner);
   return result;
@@ -46,36 +28,18 @@ Gradients run(const ConvCase& c, bool final_states, bool generic, const emulator
 
 ConvKernel kernel_of(const ConvCase& c) {
   const ConvTensors t(c);
-  const Upstream g(c);
-  const Gradients to(c, c.dtype, DType::kFloat32);
+  const ConvUpstream g(c);
+  const ConvGradients to = ConvGradients::of(c);
   ConvKernel kernel;
   choose_conv_gradient(job_of(t, g, false, to.all()), &kernel);
   return kernel;
 }
 
-// Bounds as of the CPU's test (ops/causal_conv1d/backward_test.cc); slopes for half precision are good to 2^-18.
 void check(const ConvCase& c, bool final_states = true, const emulator::Options& device = {}) {
   const ConvTensors t(c);
-  const Upstream g(c);
-  const Gradients got = run(c, final_states, false, device), generic = run(c, final_states, true, device);
-  const Gradients want(c, DType::kFloat64, DType::kFloat64);
-  causal_conv1d_backward_reference(g.out, final_states ? &g.states.tensor() : nullptr, t.x, t.weight, t.inputs,
-                                   t.params, want.all());
-  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
-  const double g_error = unit * (0.6 * (taps + 2) * (taps + 1) + 8) + (is_half(c.dtype) ? 0x1p-18 : 0.0);
-  const double tap_error = (taps + 2) * g_error + unit * (taps + 4) * (taps + 2);
-  const double count = static_cast<double>(c.items * c.steps), sum_bound = count * g_error + unit * count * 4;
-  for (const Gradients* a : {&got, &generic}) {
-    for (const Array* part : {&a->x, &a->weight, &a->bias, &a->initial}) part->expect_written_exactly(c.text());
-    expect_near(
-        a->x, want.x, [&](std::int64_t) { return tap_error; }, c.text() + ", x");
-    expect_near(
-        a->initial, want.initial, [&](std::int64_t) { return tap_error; }, c.text() + ", initial");
-    expect_near(
-        a->weight, want.weight, [&](std::int64_t) { return sum_bound; }, c.text() + ", weight");
-    expect_near(
-        a->bias, want.bias, [&](std::int64_t) { return sum_bound; }, c.text() + ", bias");
-  }
+  const ConvUpstream g(c);
+  const ConvGradients got = run(c, final_states, false, device), generic = run(c, final_states, true, device);
+  for (const ConvGradients* a : {&got, &generic}) expect_gradients(c, t, g, final_states, *a);
   EXPECT_TRUE(same_bits(got.x, generic.x)) << c.text();
   EXPECT_TRUE(same_bits(got.initial, generic.initial)) << c.text();
 }
@@ -123,11 +87,7 @@ TEST(ConvGradient, GenericWidthsTypesAndStrides) {
       ConvCase c{.channels = 7, .steps = 75, .taps = taps, .dtype = dtype, .weights = dtype, .states = dtype};
       c.initial = taps % 2 == 0;
       c.residual = taps % 2 == 1;
-      c.place_x = {{2, 0, 1}, 2, 1, {2}};
-      c.place_out = {{1, 2, 0}, 3, 2, {0}};
-      c.place_weight = {{1, 0}, 2, 1, {0, 1}};
-      c.place_states = {{2, 1, 0}, 2, 1, {1}};
-      check(c, taps % 2 == 0);
+      check(in_odd_strides(c), taps % 2 == 0);
       if (HasFailure()) return;
     }
   }
@@ -144,12 +104,7 @@ TEST(ConvGradient, MasksAndSequences) {
       c.residual = (flags & 2) != 0;
       c.initial = (flags & 4) != 0;
       c.activation = (flags & 8) != 0 ? ConvActivation::kSilu : ConvActivation::kNone;
-      for (std::int64_t i = 0; i < c.items * c.steps; ++i) {
-        const std::int64_t s = i % c.steps, item = i / c.steps;
-        c.seq_idx.push_back(s % 11 == 5 + item || s >= c.steps - 2 * item ? -1
-                            : s < 20                                      ? static_cast<std::int32_t>(s) / 2
-                                                                          : 4);
-      }
+      c.seq_idx = mixed_seq_idx(c.items, c.steps);
       if (last) c.place_x = c.place_out = channel_last();
       check(c);
       if (HasFailure()) return;
@@ -157,7 +112,7 @@ TEST(ConvGradient, MasksAndSequences) {
     for (const std::int64_t taps : {1, 2, 4, 9}) {
       ConvCase c{.items = 1, .channels = 20, .steps = 120, .taps = taps};
       c.initial = true;
-      c.cu_seqlens = {0, 0, 1, 3, 3, 6, 10, 60, 60, 119, 120, 120};
+      c.cu_seqlens = mixed_cu_seqlens();
       if (last) c.place_x = c.place_out = channel_last();
       check(c, taps != 2);
       if (HasFailure()) return;
@@ -193,9 +148,9 @@ TEST(ConvGradient, OrdersDevicesAndEmptyCalls) {
   for (const bool last : {false, true}) {
     ConvCase c{.items = 3, .channels = 16, .steps = 600, .taps = 4};
     if (last) c.place_x = c.place_out = channel_last();
-    const Gradients first = run(c, true, false);
+    const ConvGradients first = run(c, true, false);
     for (const emulator::Options& device : emulator::every_order()) {
-      const Gradients again = run(c, true, false, device);
+      const ConvGradients again = run(c, true, false, device);
       EXPECT_TRUE(same_bits(first.x, again.x) && same_bits(first.weight, again.weight) &&
                   same_bits(first.bias, again.bias));
     }
@@ -212,10 +167,10 @@ TEST(ConvGradient, SomeGradientsAndManyItems) {
     ConvCase c{.items = 70, .channels = 64, .steps = 20, .taps = 3};
     if (last) c.place_x = c.place_out = channel_last();
     const ConvTensors t(c);
-    const Upstream g(c);
-    const Gradients all = run(c, false, false);
+    const ConvUpstream g(c);
+    const ConvGradients all = run(c, false, false);
     for (int which = 0; which < 4; ++which) {
-      const Gradients some(c, c.dtype, DType::kFloat32);
+      const ConvGradients some = ConvGradients::of(c);
       CausalConv1dGradients to;
       if (which == 0) to.x = &some.x.tensor();
       if (which == 1) to.weight = &some.weight.tensor();

@@ -122,19 +122,94 @@ MEL_FN void load_bias(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (
   }
 }
 
+// Both. Of one type and packed, all are on their way before the first is converted: this is what a small call waits
+// for.
+template <int kWeightType, int kTaps, int kWidth>
+MEL_FN void load_channels_of(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (&weights)[kTaps][kWidth],
+                             MEL_LOCAL float (&bias)[kWidth]) {
+  load_weight_vectors<kWeightType, kTaps, kWidth>(args, d, weights);
+  load_bias_of<kWeightType, kWidth>(args, d, bias);
+}
+template <int kTaps, int kWidth>
+MEL_FN void load_channels(MEL_ARGS(ConvArgs) args, int packed, std::int64_t d,
+                          MEL_LOCAL float (&weights)[kTaps][kWidth], MEL_LOCAL float (&bias)[kWidth]) {
+  if (kWidth * kTaps % 8 == 0 && packed != 0 && args.bias != nullptr && args.bias_type == args.weight_type) {
+    switch (args.weight_type) {
+      case kSampleFloat16: return load_channels_of<kSampleFloat16, kTaps, kWidth>(args, d, weights, bias);
+      case kSampleBFloat16: return load_channels_of<kSampleBFloat16, kTaps, kWidth>(args, d, weights, bias);
+      default: return load_channels_of<kSampleFloat32, kTaps, kWidth>(args, d, weights, bias);
+    }
+  }
+  load_weights<kTaps, kWidth>(args, packed, d, weights);
+  load_bias<kWidth>(args, d, bias);
+}
+
+// Sequence numbers of the steps from `base` on, of which `last` is the last one that is read.
+template <int kCount>
+MEL_FN void load_keys_of(MEL_ARGS(ConvArgs) args, std::int64_t item, int base, int last,
+                         MEL_LOCAL std::int32_t (&keys)[kCount]) {
+  MEL_GLOBAL(const std::int32_t)
+  from = MEL_GLOBAL_CAST(const std::int32_t, args.seq_idx.data) + axes_at(args.seq_idx.items, item);
+  MEL_UNROLL
+  for (int j = 0; j < kCount; ++j) keys[j] = from[mel_min(base + j, last) * args.seq_idx.stride];
+}
+
+// The sequence number of the last step before a round, and how many steps up to there have it, at most kHistory.
+template <int kHistory>
+struct KeyRun {
+  std::int32_t key;
+  int length;
+
+  MEL_FN void start(MEL_ARGS(ConvArgs) args, std::int64_t item, int first) {
+    key = key_at(args, item, first - 1);
+    length = 1;
+    MEL_UNROLL
+    for (int j = 2; j <= kHistory; ++j) {
+      if (length == j - 1 && key_at(args, item, first - j) == key) length = j;
+    }
+  }
+  // Whether all steps of the round and the kHistory before them are of one sequence; and on to the next round.
+  template <int kCount>
+  MEL_FN bool goes_on(MEL_LOCAL const std::int32_t (&keys)[kCount]) {
+    bool same = key >= 0 && length == kHistory;
+    MEL_UNROLL
+    for (int j = 0; j < kCount; ++j) same = same && keys[j] == key;
+    if (same) return true;
+    key = keys[kCount - 1];
+    length = 1;
+    MEL_UNROLL
+    for (int j = 2; j <= kHistory; ++j) {
+      if (length == j - 1 && keys[kCount - j] == key) length = j;
+    }
+    return false;
+  }
+};
+
 // rows[j][i] = place j of channel d + i, of the first kPlaces rows; zeros where there are no states.
 template <int kPlaces, int kWidth, int kRows>
 MEL_FN void load_state_vectors(MEL_ARGS(SeriesArgs) states, std::int64_t row, std::int64_t d,
                                MEL_LOCAL float (&rows)[kRows][kWidth]) {
-  const std::int64_t at = states.data == nullptr ? 0 : series_at(states, row, d);
+  const bool there = states.data != nullptr && row >= 0;
+  const std::int64_t at = there ? series_at(states, row, d) : 0;
   MEL_UNROLL
   for (int j = 0; j < kPlaces; ++j) {
     MEL_UNROLL
     for (int i = 0; i < kWidth; ++i) rows[j][i] = 0.0f;
-    if (states.data == nullptr) continue;
+    if (!there) continue;
     load_values<kWidth>(states.data, states.type, at + j * states.step_stride, states.channel_stride, 0, kWidth,
                         rows[j]);
   }
+}
+
+// One place of them, 0 where it is before the first.
+template <int kWidth>
+MEL_FN void load_state_vector(MEL_ARGS(SeriesArgs) states, std::int64_t row, std::int64_t place, std::int64_t d,
+                              MEL_LOCAL float (&values)[kWidth]) {
+  MEL_UNROLL
+  for (int i = 0; i < kWidth; ++i) values[i] = 0.0f;
+  if (states.data == nullptr || row < 0 || place < 0) return;
+  load_values<kWidth>(states.data, states.type, series_at(states, row, d) + place * states.step_stride,
+                      states.channel_stride, 0, kWidth, values);
 }
 
 }  // namespace melisma::gpu

@@ -20,9 +20,9 @@ struct ChannelsConvGradient {
   };
   static constexpr int kThreads = 128;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kMinBlocks =
-      kFull || kType == kSampleFloat32 ? 3 : 4;  // what 160 and 128 registers leave room for
-  static constexpr int kAhead = 4;               // steps that are loaded before they are used
+  static constexpr int kMinBlocks = 3;
+  // Steps that are loaded before they are used: as many bytes for every type.
+  static constexpr int kAhead = kType == kSampleFloat32 || kFull ? 4 : 8;
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     if (t.block() < args.all.state_blocks) return store_state_gradients<float, kThreads>(t, args.all);
@@ -32,8 +32,7 @@ struct ChannelsConvGradient {
     if (group >= args.all.groups) return;
     Channels c;
     c.d = static_cast<std::int64_t>(index - group * args.by_vectors.divisor) * kWidth;
-    load_weights<kTaps, kWidth>(args.all.conv, args.packed_weights, c.d, c.w);
-    load_bias<kWidth>(args.all.conv, c.d, c.bias);
+    load_channels<kTaps, kWidth>(args.all.conv, args.packed_weights, c.d, c.w, c.bias);
     MEL_UNROLL
     for (int k = 0; k <= kTaps; ++k) {
       MEL_UNROLL
@@ -67,6 +66,8 @@ struct ChannelsConvGradient {
     ConvSpan span;  // of the present steps
     Vector xs[kAhead], aboves[kAhead];
     float taps[kTaps][kWidth], g[kTaps][kWidth];  // oldest first, the last ones of the present step
+    std::int32_t keys[kAhead];                    // sequence numbers of the round's steps, or of the next one's
+    KeyRun<kHistory> run;                         // before the round
   };
   // Steps of a task: those whose gradients are its own, and those behind them of which d loss / d h is needed.
   struct Range {
@@ -89,9 +90,10 @@ struct ChannelsConvGradient {
     c.span = ConvSpan{0, args.conv.steps, item};
     if (kFull) c.span = span_of_step(args.conv, item, first);
     Vector before[kHistory];
-    if (first > 0) {
-      MEL_UNROLL
-      for (int j = 0; j < kHistory; ++j) before[j].load(c.x + (j - kHistory) * x_stride);
+    MEL_UNROLL
+    for (int j = 0; j < kHistory; ++j) {
+      before[j].clear();
+      if (first > 0) before[j].load(c.x + (j - kHistory) * x_stride);
     }
     MEL_UNROLL
     for (int j = 0; j < kAhead; ++j) {
@@ -116,10 +118,15 @@ struct ChannelsConvGradient {
     if (first == 0) load_state_vectors<kHistory, kWidth>(args.conv.initial, item, c.d, c.taps);
     // What most calls are is without branches.
     const bool quick = args.conv.silu != 0 && args.x.data != nullptr && args.conv.residual == 0;
+    if (kFull) {
+      load_keys(args.conv, first, c);
+      if (args.conv.seq_idx.data != nullptr) c.run.start(args.conv, item, first);
+    }
     MEL_NO_UNROLL
     for (int base = first; base < range.end + kHistory; base += kAhead) {
-      if (quick && base > first && base + kAhead <= range.end && base + 2 * kAhead <= range.known &&
-          (!kFull || alike(args, base, c))) {
+      const bool whole = !kFull || alike(args, base, c);
+      if (kFull) load_keys(args.conv, base + kAhead, c);
+      if (quick && whole && base > first && base + kAhead <= range.end && base + 2 * kAhead <= range.known) {
         MEL_UNROLL
         for (int j = 0; j < kAhead; ++j) step<false>(args, base + j, j, range, c);
       } else {
@@ -132,19 +139,15 @@ struct ChannelsConvGradient {
   // Whether the steps from kHistory before `base` to those of its round are of one sequence, and not its end.
   MEL_FN static bool alike(MEL_ARGS(ConvGradientArgs) args, int base, MEL_LOCAL Channels& c) {
     if (args.conv.cu_seqlens != nullptr) {
-      if (base >= c.span.end) c.span = span_of_step(args.conv, c.item, base);
+      if (base >= c.span.end) c.span = span_after(args.conv, c.span, base);
       return c.span.begin <= base - kHistory && c.span.end >= base + kAhead;
     }
-    if (args.conv.seq_idx.data == nullptr) return true;
-    const std::int64_t at = axes_at(args.conv.seq_idx.items, c.item);
-    MEL_GLOBAL(const std::int32_t) keys = MEL_GLOBAL_CAST(const std::int32_t, args.conv.seq_idx.data) + at;
-    const std::int32_t key = keys[base * args.conv.seq_idx.stride];
-    bool same = key >= 0;
-    MEL_UNROLL
-    for (int j = -kHistory; j < kAhead; ++j) {
-      same = same && keys[mel_max(base + j, 0) * args.conv.seq_idx.stride] == key;
-    }
-    return same;
+    return args.conv.seq_idx.data == nullptr || c.run.template goes_on<kAhead>(c.keys);
+  }
+
+  MEL_FN static void load_keys(MEL_ARGS(ConvArgs) args, int base, MEL_LOCAL Channels& c) {
+    if (args.seq_idx.data == nullptr) return;
+    load_keys_of<kAhead>(args, c.item, base, static_cast<int>(args.steps) - 1, c.keys);
   }
 
   MEL_FN static void times_mask(MEL_ARGS(ConvGradientArgs) args, int step, MEL_LOCAL const Channels& c,
@@ -211,7 +214,7 @@ struct ChannelsConvGradient {
   // The derivative at step t and the sums, of taps that may not count.
   MEL_FN static void cut_derivatives(MEL_ARGS(ConvGradientArgs) args, int t, MEL_LOCAL const Range& range,
                                      MEL_LOCAL Channels& c) {
-    if (args.conv.cu_seqlens != nullptr && t >= c.span.end) c.span = span_of_step(args.conv, c.item, t);
+    if (args.conv.cu_seqlens != nullptr && t >= c.span.end) c.span = span_after(args.conv, c.span, t);
     float taps[kTaps][kWidth];
     MEL_UNROLL
     for (int k = 0; k < kTaps; ++k) {
@@ -220,7 +223,9 @@ struct ChannelsConvGradient {
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) taps[k][i] = counts ? c.taps[k][i] : 0.0f;
       const std::int64_t before = c.span.begin - s;  // what lies before an item's first step is in c.taps
-      if (args.conv.cu_seqlens != nullptr && before > 0) load_state(args.conv.initial, kHistory - before, c, taps[k]);
+      if (args.conv.cu_seqlens != nullptr && before > 0) {
+        load_state_vector<kWidth>(args.conv.initial, c.span.row, kHistory - before, c.d, taps[k]);
+      }
     }
     const bool padding = is_padding(args.conv, c.item, t);
     MEL_UNROLL
@@ -239,16 +244,6 @@ struct ChannelsConvGradient {
       for (int k = 0; k < kTaps; ++k) c.sums[k][i] = mel_fma(c.g[kHistory][i], taps[k][i], c.sums[k][i]);
       c.sums[kTaps][i] = c.sums[kTaps][i] + c.g[kHistory][i];
     }
-  }
-
-  // A place of the states of the present steps' sequence; zeros where there are none.
-  MEL_FN static void load_state(MEL_ARGS(SeriesArgs) states, std::int64_t place, MEL_LOCAL const Channels& c,
-                                MEL_LOCAL float (&values)[kWidth]) {
-    MEL_UNROLL
-    for (int i = 0; i < kWidth; ++i) values[i] = 0.0f;
-    if (states.data == nullptr || place < 0) return;
-    load_values<kWidth>(states.data, states.type, series_at(states, c.span.row, c.d) + place * states.step_stride,
-                        states.channel_stride, 0, kWidth, values);
   }
 
   // The gradient of the tap at step s, where others of its steps may not be of its sequence.
@@ -287,7 +282,7 @@ struct ChannelsConvGradient {
       const std::int64_t place = s - (args.conv.steps - kHistory);
       if (kEdge && args.grad_final.data != nullptr && place >= 0) {
         float final[kWidth];
-        load_state(args.grad_final, place, c, final);
+        load_state_vector<kWidth>(args.grad_final, c.span.row, place, c.d, final);
         MEL_UNROLL
         for (int i = 0; i < kWidth; ++i) y[i] = y[i] + final[i];
       }

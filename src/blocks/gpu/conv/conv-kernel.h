@@ -22,6 +22,25 @@ struct StepsArgs {
   int type;
 };
 
+// One int32 an item; data null: not given.
+struct IndexArgs {
+  MEL_GLOBAL(const std::int32_t) data;
+  std::int64_t stride;
+};
+MEL_FN std::int64_t index_at(MEL_ARGS(IndexArgs) index, std::int64_t item) { return index.data[item * index.stride]; }
+
+// States in rows that an index names, or each item's in its own.
+struct PoolArgs {
+  IndexArgs row_of;
+  std::int64_t pad_slot, rows;
+};
+// -1: none. What is neither a row nor the padding is taken as none.
+MEL_FN std::int64_t pool_row(MEL_ARGS(PoolArgs) pool, std::int64_t item) {
+  if (pool.row_of.data == nullptr) return item;
+  const std::int64_t row = index_at(pool.row_of, item);
+  return row == pool.pad_slot || row < 0 || row >= pool.rows ? -1 : row;
+}
+
 struct ConvArgs {
   SeriesArgs x;
   StepsArgs mask;  // data null: none; likewise what follows
@@ -33,7 +52,10 @@ struct ConvArgs {
   MEL_GLOBAL(const void) cu_seqlens;
   std::int64_t cu_stride;
   SeriesArgs initial;
-  std::int64_t items, channels, steps, sequences;  // sequences: rows of the states
+  PoolArgs pool;                               // of initial and final states
+  MEL_GLOBAL(const std::uint8_t) has_initial;  // of each sequence; null: all have
+  std::int64_t has_initial_stride;
+  std::int64_t items, channels, steps, sequences;
   int weight_type, bias_type, cu_wide, taps, silu, residual;
 };
 
@@ -92,13 +114,41 @@ MEL_FN void load_values(MEL_GLOBAL(const void) data, int type, std::int64_t at, 
   }
 }
 
+// The weights and the bias of one channel. Of one type all are on their way before the first is converted: this is what
+// a small call waits for.
+template <int kWeightType, int kTaps>
+MEL_FN float load_channel_of(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (&weights)[kTaps]) {
+  load_values_of<kWeightType, kTaps>(args.weight, d * args.weight_channel, args.weight_tap, 0, kTaps, weights);
+  return load_real<float>(args.bias, kWeightType, d * args.bias_stride);
+}
+template <int kTaps>
+MEL_FN float load_channel(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (&weights)[kTaps]) {
+  if (args.bias != nullptr && args.bias_type == args.weight_type) {
+    switch (args.weight_type) {
+      case kSampleFloat16: return load_channel_of<kSampleFloat16, kTaps>(args, d, weights);
+      case kSampleBFloat16: return load_channel_of<kSampleBFloat16, kTaps>(args, d, weights);
+      case kSampleFloat32: return load_channel_of<kSampleFloat32, kTaps>(args, d, weights);
+      default: break;
+    }
+  }
+  load_values<kTaps>(args.weight, args.weight_type, d * args.weight_channel, args.weight_tap, 0, kTaps, weights);
+  return conv_bias<float>(args, d);
+}
+
+// The row of the initial states of a sequence; -1: zeros.
+MEL_FN std::int64_t initial_row(MEL_ARGS(ConvArgs) args, std::int64_t sequence) {
+  if (args.initial.data == nullptr) return -1;
+  if (args.has_initial != nullptr && args.has_initial[sequence * args.has_initial_stride] == 0) return -1;
+  return pool_row(args.pool, sequence);
+}
+
 // The places of one channel of states; zeros where there are none.
 template <int kHistory>
 MEL_FN void load_states(MEL_ARGS(SeriesArgs) states, std::int64_t row, std::int64_t d,
                         MEL_LOCAL float (&values)[kHistory]) {
   MEL_UNROLL
   for (int i = 0; i < kHistory; ++i) values[i] = 0.0f;
-  if (states.data == nullptr) return;
+  if (states.data == nullptr || row < 0) return;
   load_values<kHistory>(states.data, states.type, series_at(states, row, d), states.step_stride, 0, kHistory, values);
 }
 // The value of place `place`, 0 where that is before the first.
@@ -149,10 +199,18 @@ MEL_FN ConvSpan span_of_step(MEL_ARGS(ConvArgs) args, std::int64_t item, std::in
   return span_of_row(args, low);
 }
 
+// The span of a step that lies behind `span`, of which there are usually few to go by.
+MEL_FN ConvSpan span_after(MEL_ARGS(ConvArgs) args, ConvSpan span, std::int64_t step) {
+  MEL_NO_UNROLL
+  while (span.end <= step && span.row + 1 < args.sequences) span = span_of_row(args, span.row + 1);
+  return span;
+}
+
 // A value of the initial state, `before` steps before the sequence's first, 1 <= before.
 template <typename T>
-MEL_FN T state_tap(MEL_ARGS(ConvArgs) args, std::int64_t row, std::int64_t d, std::int64_t before) {
-  if (args.initial.data == nullptr || before >= args.taps) return T(0);
+MEL_FN T state_tap(MEL_ARGS(ConvArgs) args, std::int64_t sequence, std::int64_t d, std::int64_t before) {
+  const std::int64_t row = initial_row(args, sequence);
+  if (row < 0 || before >= args.taps) return T(0);
   return load_real<T>(args.initial.data, args.initial.type,
                       series_at(args.initial, row, d) + (args.taps - 1 - before) * args.initial.step_stride);
 }
@@ -174,7 +232,7 @@ MEL_FN bool is_padding(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t 
 }
 // Whether the tap at s is in the final state of its span.
 MEL_FN bool in_final_state(MEL_ARGS(ConvArgs) args, std::int64_t item, ConvSpan span, std::int64_t s) {
-  if (args.seq_idx.data == nullptr || span.end == span.begin) return true;
+  if (args.seq_idx.data == nullptr || span.end <= span.begin) return true;
   return tap_counts(args, item, s, span.end - 1) && !is_padding(args, item, span.end - 1);
 }
 
@@ -202,11 +260,15 @@ MEL_FN T conv_output(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t d,
   return y + load_real<T>(args.x.data, args.x.type, series_at(args.x, item, d) + step * args.x.step_stride);
 }
 
-// The final state of one channel of row `row`.
+// The final state of one channel of a sequence. `states` may be the initial ones: places are read before they are
+// written.
 template <typename T>
-MEL_FN void store_final_state(MEL_ARGS(ConvArgs) args, MEL_ARGS(SeriesArgs) states, std::int64_t row, std::int64_t d) {
-  const ConvSpan span = span_of_row(args, row);
-  const std::int64_t item = args.cu_seqlens == nullptr ? row : 0;
+MEL_FN void store_final_state(MEL_ARGS(ConvArgs) args, MEL_ARGS(SeriesArgs) states, std::int64_t sequence,
+                              std::int64_t d) {
+  const std::int64_t row = pool_row(args.pool, sequence);
+  if (row < 0) return;
+  const ConvSpan span = span_of_row(args, sequence);
+  const std::int64_t item = args.cu_seqlens == nullptr ? sequence : 0;
   for (int j = 0; j < args.taps - 1; ++j) {
     const std::int64_t s = span.end - (args.taps - 1) + j;
     const T value = in_final_state(args, item, span, s) ? tap_at<T>(args, item, d, span, s) : T(0);

@@ -20,6 +20,10 @@ inline StepsArgs steps_args(const ConvSteps& steps) {
   return {steps.data, steps.stride, axes_args(steps.items), sample_type(steps.dtype)};
 }
 
+inline IndexArgs index_args(const ConvIndices& indices) {
+  return {static_cast<const std::int32_t*>(indices.data), indices.stride};
+}
+
 inline ConvArgs conv_args(const ConvInputsJob& job) {
   static_assert(kMostTaps == kMostConvTaps);
   ConvArgs args{};
@@ -37,6 +41,9 @@ inline ConvArgs conv_args(const ConvInputsJob& job) {
   args.cu_stride = job.cu_seqlens.stride;
   args.cu_wide = job.cu_seqlens.is_int64 ? 1 : 0;
   args.initial = series_args(job.initial_states);
+  args.pool = {index_args(job.state_indices), job.pad_slot, job.state_rows};
+  args.has_initial = job.has_initial_state;
+  args.has_initial_stride = job.has_initial_stride;
   args.items = job.items;
   args.channels = job.channels;
   args.steps = job.steps;
@@ -55,6 +62,30 @@ inline FastDivision fast_division(std::int64_t divisor) {
 }
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Into how many chunks a row of steps is cut where `rows` of them are gone through by a thread each, `most` at once:
+// few steps are loaded twice, and the last round of threads is nearly full.
+inline std::int64_t walk_chunks(std::int64_t rows, std::int64_t steps, std::int64_t fewest_steps, std::int64_t most) {
+  constexpr std::int64_t kMostChunks = 64;
+  constexpr std::int64_t kEnds = 18;  // what both ends of a chunk cost, as steps
+  std::int64_t best = 1;
+  double least = 0.0;
+  for (std::int64_t chunks = 1; chunks <= std::max<std::int64_t>(ceil_div(steps, fewest_steps), 1); ++chunks) {
+    const std::int64_t threads = rows * chunks;
+    if (chunks > kMostChunks && threads > 2 * most) break;
+    const double rounds = static_cast<double>(ceil_div(threads, most));
+    const double cost = rounds * static_cast<double>(ceil_div(steps, chunks) + kEnds);
+    if (chunks > 1 && cost >= least) continue;
+    best = chunks;
+    least = cost;
+  }
+  return best;
+}
+
+// Neither mask nor sequences.
+inline bool is_plain(const ConvInputsJob& job) {
+  return job.mask.data == nullptr && job.seq_idx.data == nullptr && job.cu_seqlens.data == nullptr;
+}
 
 // Blocks that store the final states.
 inline StateBlocks state_blocks(const ConvForwardJob& job, int threads) {

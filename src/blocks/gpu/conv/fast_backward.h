@@ -1,8 +1,6 @@
 // The launches of the convolution's fast gradient kernels.
 #pragma once
 
-#include <type_traits>
-
 #include "blocks/gpu/conv/backward.h"
 #include "blocks/gpu/conv/channels_gradient-kernel.h"
 #include "blocks/gpu/conv/rows_gradient-kernel.h"
@@ -22,87 +20,71 @@ void set_rows_gradient(const ConvBackwardJob& job, typename Kernel::Args& args) 
   args.by_channels = fast_division(job.in.channels);
   args.by_chunks = fast_division(args.all.chunks);
 }
-// Into how many chunks a row of steps is cut where `rows` of them are gone through by a thread each, `most` at once:
-// few steps are computed twice, and the last round of threads is nearly full.
-inline std::int64_t gradient_chunks(std::int64_t rows, std::int64_t steps, std::int64_t most, std::int64_t history) {
-  constexpr std::int64_t kFewestSteps = 16, kMostChunks = 64;
-  constexpr std::int64_t kEnds = 16;  // what the guarded rounds at both ends and the sums of a chunk cost, as steps
-  std::int64_t best = 1;
-  double least = 0.0;
-  for (std::int64_t chunks = 1; chunks <= std::max<std::int64_t>(ceil_div(steps, kFewestSteps), 1); ++chunks) {
-    const std::int64_t threads = rows * chunks;
-    if (chunks > kMostChunks && threads > 2 * most) break;
-    const double rounds = static_cast<double>(ceil_div(threads, most));
-    const double cost = rounds * static_cast<double>(ceil_div(steps, chunks) + history + kEnds);
-    if (chunks > 1 && cost >= least) continue;
-    best = chunks;
-    least = cost;
-  }
-  return best;
-}
-
 template <class Kernel>
 void set_channels_gradient(const ConvBackwardJob& job, int width, typename Kernel::Args& args) {
   constexpr std::int64_t kThreads = std::int64_t{132} * Kernel::kMinBlocks * Kernel::kThreads;  // at once on an H200
   const std::int64_t vectors = ceil_div(job.in.channels, width);
-  const std::int64_t chunks = gradient_chunks(job.in.items * vectors, job.in.steps, kThreads, job.in.taps - 1);
-  const std::int64_t chunk = ceil_div(ceil_div(job.in.steps, chunks), 4) * 4;
+  const std::int64_t chunks = walk_chunks(job.in.items * vectors, job.in.steps, 16, kThreads);
+  const std::int64_t chunk = ceil_div(ceil_div(job.in.steps, chunks), Kernel::kAhead) * Kernel::kAhead;
   set_tasks(args.all, ceil_div(job.in.steps, chunk), chunk, 2 * kThreads / vectors);
   args.by_vectors = fast_division(vectors);
   args.by_chunks = fast_division(args.all.chunks);
   args.packed_weights = packed_weights(job.in.weight, job.in.taps) ? 1 : 0;
 }
 
+// threads: of the groups, a block's being Kernel::kThreads.
+template <class Kernel, class Runner>
+void launch_gradient(const ConvBackwardJob& job, typename Kernel::Args& args, std::int64_t threads, Runner& runner) {
+  run_with_sums<float>(
+      job, args.all.groups,
+      [&](float* sums) {
+        args.all.sums = sums;
+        runner.template launch<Kernel>(args.all.state_blocks + ceil_div(threads, Kernel::kThreads), 0, args);
+      },
+      runner);
+}
+template <class Kernel, class Runner>
+void launch_rows_gradient(const ConvBackwardJob& job, Runner& runner) {
+  typename Kernel::Args args{};
+  args.all = conv_gradient_args(job, Kernel::kThreads);
+  set_rows_gradient<Kernel>(job, args);
+  launch_gradient<Kernel>(job, args, args.all.groups * job.in.channels * 32, runner);
+}
+template <class Kernel, class Runner>
+void launch_channels_gradient(const ConvBackwardJob& job, int width, Runner& runner) {
+  typename Kernel::Args args{};
+  args.all = conv_gradient_args(job, Kernel::kThreads);
+  set_channels_gradient<Kernel>(job, width, args);
+  launch_gradient<Kernel>(job, args, args.all.groups * ceil_div(job.in.channels, width), runner);
+}
+
 template <int kType, class Runner>
 void run_rows_conv_gradient(const ConvBackwardJob& job, Runner& runner) {
   with_conv_taps(job.in.taps, [&](auto taps) {
     constexpr int kTaps = decltype(taps)::value;
-    const auto run = [&]<class Kernel>(std::type_identity<Kernel>) {
-      typename Kernel::Args args{};
-      args.all = conv_gradient_args(job, Kernel::kThreads);
-      set_rows_gradient<Kernel>(job, args);
-      const std::int64_t warps = args.all.groups * job.in.channels;
-      run_with_sums<float>(
-          job, args.all.groups,
-          [&](float* sums) {
-            args.all.sums = sums;
-            runner.template launch<Kernel>(args.all.state_blocks + ceil_div(warps, Kernel::kThreads / 32), 0, args);
-          },
-          runner);
-    };
-    // A row that a few vectors of a warp hold goes in one round.
-    const std::int64_t most = 2 * 32 * ConvElement<kType>::kPerVector;
-    if (job.in.steps > most) return run(std::type_identity<RowsConvGradient<kType, kTaps, 4>>());
-    run(std::type_identity<RowsConvGradient<kType, kTaps, 1>>());
+    // A row that a vector or two of a warp hold goes in one round.
+    const bool large = job.in.steps > 2 * 32 * ConvElement<kType>::kPerVector;
+    if (!is_plain(job.in)) return launch_rows_gradient<RowsConvGradient<kType, kTaps, 1, 4, true>>(job, runner);
+    if (large) return launch_rows_gradient<RowsConvGradient<kType, kTaps, 2, 5, false>>(job, runner);
+    launch_rows_gradient<RowsConvGradient<kType, kTaps, 1, 4, false>>(job, runner);
   });
 }
 
 template <int kType, class Runner>
 void run_channels_conv_gradient(const ConvBackwardJob& job, Runner& runner) {
+  constexpr int kWidth = 4;
+  const std::int64_t bytes = kWidth * static_cast<std::int64_t>(dtype_size(job.in.x.dtype));
+  const bool vectors = job.in.channels % kWidth == 0 && aligned_channels(job.in.x, bytes) &&
+                       aligned_channels(job.grad_out, bytes) &&
+                       (job.x.data == nullptr || aligned_channels(job.x, bytes));
+  const bool full = !is_plain(job.in);
   with_conv_taps(job.in.taps, [&](auto taps) {
-    constexpr int kTaps = decltype(taps)::value, kWidth = 4;
-    const auto run = [&]<class Kernel>(std::type_identity<Kernel>, int width) {
-      typename Kernel::Args args{};
-      args.all = conv_gradient_args(job, Kernel::kThreads);
-      set_channels_gradient<Kernel>(job, width, args);
-      const std::int64_t threads = args.all.groups * ceil_div(job.in.channels, width);
-      run_with_sums<float>(
-          job, args.all.groups,
-          [&](float* sums) {
-            args.all.sums = sums;
-            runner.template launch<Kernel>(args.all.state_blocks + ceil_div(threads, Kernel::kThreads), 0, args);
-          },
-          runner);
-    };
-    const std::int64_t bytes = kWidth * static_cast<std::int64_t>(dtype_size(job.in.x.dtype));
-    const bool vectors = job.in.channels % kWidth == 0 && aligned_channels(job.in.x, bytes) &&
-                         aligned_channels(job.grad_out, bytes) &&
-                         (job.x.data == nullptr || aligned_channels(job.x, bytes));
-    const bool full =
-        job.in.mask.data != nullptr || job.in.seq_idx.data != nullptr || job.in.cu_seqlens.data != nullptr;
-    if (vectors && !full) return run(std::type_identity<ChannelsConvGradient<kType, kTaps, kWidth, false>>(), kWidth);
-    if (vectors) return run(std::type_identity<ChannelsConvGradient<kType, kTaps, kWidth, true>>(), kWidth);
-    run(std::type_identity<ChannelsConvGradient<kType, kTaps, 1, true>>(), 1);
+    constexpr int kTaps = decltype(taps)::value;
+    if (vectors && !full) {
+      return launch_channels_gradient<ChannelsConvGradient<kType, kTaps, kWidth, false>>(job, kWidth, runner);
+    }
+    if (vectors) return launch_channels_gradient<ChannelsConvGradient<kType, kTaps, kWidth, true>>(job, kWidth, runner);
+    launch_channels_gradient<ChannelsConvGradient<kType, kTaps, 1, true>>(job, 1, runner);
   });
 }
 

@@ -26,16 +26,13 @@ inline std::string choose_conv(const ConvForwardJob& job, ConvKernel* kernel) {
   if (const std::string refused = conv_inputs_refuse(in); !refused.empty()) return refused;
   const bool by_channels = in.x.channel_stride == 1 && job.out.channel_stride == 1;
   if (in.x.step_stride == 1 && job.out.step_stride == 1 && (in.channels == 1 || !by_channels)) {
-    if (in.mask.data != nullptr || in.seq_idx.data != nullptr || in.cu_seqlens.data != nullptr) {
-      return "masks and sequences have fast kernels where channels are contiguous";
-    }
     if (!same_phase(in.x, job.out)) return "rows of x and out are not equally far from multiples of 16 bytes";
     if (in.items * in.channels * ceil_div(in.steps + 8, 16) > kMostFastSteps) return "more rows than 2^30";
     *kernel = ConvKernel::kRows;
     return "";
   }
   if (!by_channels) return "neither steps nor channels of x and out are contiguous";
-  if (in.items * ceil_div(in.steps, 64) * ceil_div(in.channels, 32) > kMostFastSteps) return "more blocks than 2^30";
+  if (in.items * ceil_div(in.steps, 4) * in.channels > kMostFastSteps) return "more than 2^32 outputs";
   *kernel = ConvKernel::kChannels;
   return "";
 }
@@ -72,9 +69,27 @@ inline void plan_conv(const ConvForwardJob& job, const Choice& choice, Plan* pla
 template <int kType, class Runner>
 void run_fast_conv(const ConvForwardJob& job, ConvKernel kernel, Runner& runner);
 
+// The final states alone.
+template <typename T, class Runner>
+void run_final_states(const ConvForwardJob& job, Runner& runner) {
+  using Kernel = GenericConv<T>;
+  typename Kernel::Args args{};
+  args.conv = conv_args(job.in);
+  args.final = state_blocks(job, Kernel::kThreads);
+  if (args.final.blocks > 0) runner.template launch<Kernel>(args.final.blocks, 0, args);
+}
+
 // generic: asked for.
 template <class Runner>
 void run_conv(const ConvForwardJob& job, bool generic, Runner& runner) {
+  if (job.final_states.data != nullptr && job.final_states.data == job.in.initial_states.data) {
+    // A pool that changes in place is first read by all outputs.
+    ConvForwardJob outputs = job;
+    outputs.final_states = {};
+    run_conv(outputs, generic, runner);
+    if (job.in.x.dtype == DType::kFloat64) return run_final_states<double>(job, runner);
+    return run_final_states<float>(job, runner);
+  }
   ConvKernel kernel = ConvKernel::kGeneric;
   const bool empty = job.in.items == 0 || job.in.channels == 0 || job.in.steps == 0;
   if (!generic && !empty) choose_conv(job, &kernel);

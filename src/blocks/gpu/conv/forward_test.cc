@@ -37,19 +37,7 @@ ConvKernel kernel_of(const ConvCase& c) {
 void check(const ConvCase& c, const emulator::Options& device = {}) {
   const ConvTensors t(c);
   const Outcome got = run(c, t, false, device), generic = run(c, t, true, device);
-  got.out.expect_written_exactly(c.text());
-  got.states.expect_written_exactly(c.text() + ", final states");
-  const Array want(DType::kFloat64, t.x.tensor().shape), want_states(DType::kFloat64, ConvTensors::states_shape(c));
-  causal_conv1d_reference(t.x, t.weight, t.inputs, t.params, want, &want_states.tensor());
-  const Array size = magnitudes(t);
-  const double unit = computation_unit(c.dtype), taps = static_cast<double>(c.taps);
-  const auto bound = [&](std::int64_t i) {
-    return unit * (1.1 * (taps + 2) * size.get(i).real() + 2 * std::abs(want.get(i).real()) + (c.residual ? 2 : 0)) +
-           (is_half(c.dtype) ? 0x1p-18 * std::abs(want.get(i).real()) : 0.0);
-  };
-  expect_near(got.out, want, bound, c.text());
-  const auto state_bound = [&](std::int64_t i) { return unit * std::abs(want_states.get(i)); };
-  expect_near(got.states, want_states, state_bound, c.text() + ", final states");
+  expect_forward(c, t, got.out, got.states);
   EXPECT_TRUE(same_bits(got.out, generic.out)) << c.text();
   EXPECT_TRUE(same_bits(got.states, generic.states)) << c.text();
 }
@@ -88,7 +76,8 @@ TEST(ConvForward, LongRowsTakeFourVectors) {
         const ConvForwardJob job =
             conv_gpu_job(t.x, t.weight, t.inputs, t.params, call, four.out, &four.states.tensor());
         emulator::Runner runner;
-        with_conv_type(dtype, [&](auto type) { launch_rows<RowsConv<decltype(type)::value, 4, 4>>(job, 4, runner); });
+        with_conv_type(dtype,
+                       [&](auto type) { launch_rows<RowsConv<decltype(type)::value, 4, 4>>(job, 4, 1, runner); });
         four.out.expect_written_exactly(c.text());
         EXPECT_TRUE(same_bits(one.out, four.out)) << c.text();
         EXPECT_TRUE(same_bits(one.states, four.states)) << c.text();
@@ -124,12 +113,7 @@ TEST(ConvForward, MasksSequencesAndResidual) {
         c.residual = (flags & 2) != 0;
         c.initial = (flags & 4) != 0;
         c.activation = flags % 5 == 0 ? ConvActivation::kNone : ConvActivation::kSilu;
-        if ((flags & 8) != 0) {
-          for (std::int64_t i = 0; i < c.items * c.steps; ++i) {
-            const std::int64_t t = i % c.steps, item = i / c.steps;
-            c.seq_idx.push_back(t % 11 == 5 + item || t >= c.steps - 2 * item ? -1 : t < 20 ? t / 2 : t < 50 ? 3 : 4);
-          }
-        }
+        if ((flags & 8) != 0) c.seq_idx = mixed_seq_idx(c.items, c.steps);
         if (last) c.place_x = c.place_out = channel_last();
         check(c);
         if (HasFailure()) return;
@@ -145,7 +129,7 @@ TEST(ConvForward, PackedSequences) {
         ConvCase c{.items = 1, .channels = 24, .steps = 120, .taps = 4, .dtype = dtype, .states = dtype};
         c.initial = initial;
         c.mask = initial;
-        c.cu_seqlens = {0, 0, 1, 3, 3, 6, 10, 60, 60, 119, 120, 120};
+        c.cu_seqlens = mixed_cu_seqlens();
         if (last) c.place_x = c.place_out = channel_last();
         check(c);
         if (HasFailure()) return;
@@ -160,11 +144,7 @@ TEST(ConvForward, GenericWidthsTypesAndStrides) {
       ConvCase c{.channels = 7, .steps = 40, .taps = taps, .dtype = dtype, .weights = DType::kFloat64};
       c.states = DType::kFloat64;
       c.initial = taps % 2 == 0;
-      c.place_x = {{2, 0, 1}, 2, 1, {2}};
-      c.place_out = {{1, 2, 0}, 3, 2, {0}};
-      c.place_weight = {{1, 0}, 2, 1, {0, 1}};
-      c.place_states = {{2, 1, 0}, 2, 1, {1}};
-      check(c);
+      check(in_odd_strides(c));
       if (HasFailure()) return;
     }
   }

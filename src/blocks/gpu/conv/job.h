@@ -43,8 +43,12 @@ struct ConvInputsJob {
   ConvMatrix weight, bias;
   ConvSteps mask, seq_idx;
   ConvIndices cu_seqlens;
+  ConvIndices state_indices;  // [sequences] int32
+  const std::uint8_t* has_initial_state = nullptr;
+  std::int64_t has_initial_stride = 1, pad_slot = -1;
   std::int64_t items = 0, channels = 0, steps = 0;
-  std::int64_t sequences = 0;  // rows of the states: items, or what cu_seqlens cuts
+  std::int64_t sequences = 0;   // items, or what cu_seqlens cuts
+  std::int64_t state_rows = 0;  // of the states; sequences where state_indices is not given
   int taps = 1;
   bool silu = false, residual = false;
 };

@@ -56,17 +56,19 @@ struct RowTiles {
   int phase;            // elements from x's data down to a multiple of 16 bytes
 };
 
+struct RowsConvArgs {
+  ConvArgs conv;
+  SeriesArgs out;
+  StateBlocks final;
+  RowTiles tiles;
+};
+
 template <int kType, int kTaps, int kVectors>
 struct RowsConv {
   using E = ConvElement<kType>;
   using Word = typename E::Word;
   using Vector = RowVector<kType>;
-  struct Args {
-    ConvArgs conv;
-    SeriesArgs out;
-    StateBlocks final;
-    RowTiles tiles;
-  };
+  using Args = RowsConvArgs;
   static constexpr int kThreads = 128;
   static constexpr int kSize = E::kPerVector;
   static constexpr int kHistory = kTaps - 1;
@@ -111,9 +113,7 @@ struct RowsConv {
       for (int i = 0; i < kHistoryWords; ++i) before[i] = MEL_GLOBAL_CAST(const Word, x + start)[i - kHistoryWords];
     }
     float w[kTaps];
-    load_values<kTaps>(args.conv.weight, args.conv.weight_type, d * args.conv.weight_channel, args.conv.weight_tap, 0,
-                       kTaps, w);
-    const float bias = conv_bias<float>(args.conv, d);
+    const float bias = load_channel<kTaps>(args.conv, d, w);
 
     const int beside = (t.lane() & ~(lanes - 1)) | ((lane - 1) & (lanes - 1));
     MEL_UNROLL
@@ -135,7 +135,7 @@ struct RowsConv {
       for (int i = 0; i < kSize; ++i) taps[kHistory + i] = v[u].get(i);
       if (u == 0 && p < kHistory) {  // steps before the first
         float states[kHistory];
-        load_states<kHistory>(args.conv.initial, item, d, states);
+        load_states<kHistory>(args.conv.initial, initial_row(args.conv, item), d, states);
         MEL_UNROLL
         for (int i = 0; i < kHistory + kSize; ++i) {
           if (p + i < kHistory) taps[i] = state_value<kHistory>(states, p + i);

@@ -5,29 +5,15 @@
 
 namespace melisma::gpu {
 
-// One int32 an item; data null: not given.
-struct IndexArgs {
-  MEL_GLOBAL(const std::int32_t) data;
-  std::int64_t stride;
-};
-MEL_FN std::int64_t index_at(MEL_ARGS(IndexArgs) index, std::int64_t item) { return index.data[item * index.stride]; }
-
 struct UpdateArgs {
-  ConvArgs conv;                     // x, weight, bias, items, channels, steps, taps, silu, residual
-  SeriesArgs out, state;             // state: [rows][channels][places]
-  IndexArgs ring, row_of, accepted;  // cache_seqlens, conv_state_indices, num_accepted_tokens
-  std::int64_t pad_slot, rows, places;
+  ConvArgs conv;             // x, weight, bias, pool, items, channels, steps, taps, silu, residual
+  SeriesArgs out, state;     // state: [rows][channels][places]
+  IndexArgs ring, accepted;  // cache_seqlens, num_accepted_tokens
+  std::int64_t places;
   // Of the kernel for one step:
   FastDivision by_vectors;
   int packed_weights;
 };
-
-// The row of the state of an item; -1: none. What is neither a row nor the padding is taken as none.
-MEL_FN std::int64_t state_row(MEL_ARGS(UpdateArgs) args, std::int64_t item) {
-  if (args.row_of.data == nullptr) return item;
-  const std::int64_t row = index_at(args.row_of, item);
-  return row == args.pad_slot || row < 0 || row >= args.rows ? -1 : row;
-}
 
 MEL_FN void move_element(MEL_GLOBAL(void) data, int type, std::int64_t to, std::int64_t from) {
   switch (type) {
@@ -56,7 +42,7 @@ struct UpdateConv {
  private:
   MEL_FN static void channel(MEL_ARGS(Args) args, std::int64_t item, std::int64_t d) {
     const int taps_count = kTaps > 0 ? kTaps : args.conv.taps, history = taps_count - 1;
-    const std::int64_t row = state_row(args, item), out_at = series_at(args.out, item, d);
+    const std::int64_t row = pool_row(args.conv.pool, item), out_at = series_at(args.out, item, d);
     if (row < 0) {
       for (std::int64_t t = 0; t < args.conv.steps; ++t) {
         store_real(args.out.data, args.out.type, out_at + t * args.out.step_stride, T(0));
@@ -129,15 +115,14 @@ struct StepConv {
     const std::uint32_t item = divided(index, args.by_vectors);
     if (item >= args.conv.items) return;
     const std::int64_t d = static_cast<std::int64_t>(index - item * args.by_vectors.divisor) * kWidth;
-    const std::int64_t row = state_row(args, item);
+    const std::int64_t row = pool_row(args.conv.pool, item);
     Vector x, old[kPlaces];
     x.load(MEL_GLOBAL_CAST(const Scalar, args.conv.x.data) + series_at(args.conv.x, item, d));
-    float w[kTaps][kWidth], y[kWidth];
-    load_weights<kTaps, kWidth>(args.conv, args.packed_weights, d, w);
-    load_bias<kWidth>(args.conv, d, y);
     MEL_GLOBAL(Scalar) state = MEL_GLOBAL_CAST(Scalar, args.state.data) + series_at(args.state, row < 0 ? 0 : row, d);
     MEL_UNROLL
     for (int v = 0; v < kPlaces; ++v) old[v].load(state + v * kWidth);
+    float w[kTaps][kWidth], y[kWidth];
+    load_channels<kTaps, kWidth>(args.conv, args.packed_weights, d, w, y);
     float rows[kWidth][kPlaces + 1], fresh[kPlaces][kWidth];  // a channel's state and its x
     MEL_UNROLL
     for (int i = 0; i < kWidth; ++i) {

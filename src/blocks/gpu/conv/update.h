@@ -43,10 +43,6 @@ inline void plan_conv(const ConvUpdateJob& job, const Choice& choice, Plan* plan
   plan_conv_kernel(refused, false, conv_kernel_name("conv-step", job.taps, job.x.dtype), choice, plan);
 }
 
-inline IndexArgs index_args(const ConvIndices& indices) {
-  return {static_cast<const std::int32_t*>(indices.data), indices.stride};
-}
-
 inline UpdateArgs update_args(const ConvUpdateJob& job) {
   UpdateArgs args{};
   args.conv.x = series_args(job.x);
@@ -66,10 +62,8 @@ inline UpdateArgs update_args(const ConvUpdateJob& job) {
   args.out = series_args(job.out);
   args.state = series_args(job.state);
   args.ring = index_args(job.cache_seqlens);
-  args.row_of = index_args(job.conv_state_indices);
+  args.conv.pool = {index_args(job.conv_state_indices), job.pad_slot, job.rows};
   args.accepted = index_args(job.num_accepted_tokens);
-  args.pad_slot = job.pad_slot;
-  args.rows = job.rows;
   args.places = job.places;
   return args;
 }
