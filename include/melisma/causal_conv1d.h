@@ -77,8 +77,8 @@ struct CausalConv1dGradients {
 
 // The gradients of a function of causal_conv1d's out and final_states, from those with respect to out (grad_out: x's
 // shape, float) and to final_states (null: 0; its shape, float). h is computed again. Sums over time and items are
-// taken in float32 (float64 for float64) over pieces whose size does not depend on threads or layout, and over the
-// pieces in float64 in their order: deterministic in every bit.
+// taken in float32 (float64 for float64) over pieces whose size depends on neither threads nor, on the CPU, layout, and
+// over the pieces in float64 (on a GPU in pairs of floats) in their order: deterministic in every bit.
 void causal_conv1d_backward(const Tensor& grad_out, const Tensor* grad_final_states, const Tensor& x,
                             const Tensor& weight, const CausalConv1dInputs& inputs, const CausalConv1dParams& params,
                             const CausalConv1dGradients& gradients, const Queue& queue = {});
