@@ -15,6 +15,7 @@ from .errors import InvalidArgument, InvalidType
 
 _FLOATS = frozenset(np.dtype(name) for name in ("float16", "float32", "float64"))
 _INDICES = frozenset(np.dtype(name) for name in ("int32", "int64"))
+_FLAGS = frozenset(np.dtype(name) for name in ("bool", "uint8"))
 _BITS = np.dtype("uint16")  # how the C++ module takes bfloat16, which NumPy has not
 
 Values = np.ndarray | DeviceArray
@@ -62,22 +63,22 @@ def _floats(array: Any, op: str, argument: str) -> Values | None:
     return None if array is None else _take(array, op, argument)[0]
 
 
-def _indices(array: Any, op: str, argument: str) -> Values | None:
+def _whole(array: Any, op: str, argument: str, dtypes: frozenset[np.dtype[Any]], names: str) -> Values | None:
+    """Give the view of an array, a list or a tuple of one of the dtypes."""
     if array is None:
         return None
     values = np.asarray(array) if isinstance(array, (list, tuple)) else view_of(array, op, argument)[0]
-    if values.dtype not in _INDICES:
-        raise InvalidType(f"{op}: {argument} must be native int32 or int64, got {values.dtype}")
+    if values.dtype not in dtypes:
+        raise InvalidType(f"{op}: {argument} must be {names}, got {values.dtype}")
     return values
+
+
+def _indices(array: Any, op: str, argument: str) -> Values | None:
+    return _whole(array, op, argument, _INDICES, "native int32 or int64")
 
 
 def _flags(array: Any, op: str, argument: str) -> Values | None:
-    if array is None:
-        return None
-    values = np.asarray(array) if isinstance(array, (list, tuple)) else view_of(array, op, argument)[0]
-    if values.dtype not in (np.bool_, np.uint8):
-        raise InvalidType(f"{op}: {argument} must be bool or uint8, got {values.dtype}")
-    return values
+    return _whole(array, op, argument, _FLAGS, "bool or uint8")
 
 
 def _swapped(array: Any) -> Any:
