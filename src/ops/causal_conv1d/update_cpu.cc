@@ -126,7 +126,7 @@ class Update {
         gather_from(job_.x, x_at + t * x_step_, job_.x.stride(1), channels, x + t * kRow);
       }
       const std::int64_t at = row * job_.conv_state.stride(0) + d * job_.conv_state.stride(1);
-      if (!small_shift(at, channels, state)) {
+      if (!small_state(at, b, channels, state)) {
         read_taps(at, b, channels, x - history_ * kRow);
         write_state(at, b, channels, x);
       }
@@ -137,19 +137,19 @@ class Update {
     }
   }
 
-  // One step onto a contiguous state of 2 to 4 steps. state: S rows, behind which x's stands.
-  bool small_shift(std::int64_t at, std::int64_t channels, C* state) const {
+  // One step into a contiguous state of 2 to 4 steps. state: S rows, behind which x's stands.
+  bool small_state(std::int64_t at, std::int64_t b, std::int64_t channels, C* state) const {
     if constexpr (std::is_same_v<C, float>) {
       const Tensor& s = job_.conv_state;
       const std::int64_t S = job_.call.state;
       if (job_.call.steps != 1 || S < 2 || S > 4 || s.stride(2) != 1 || s.stride(1) != S ||
-          job_.inputs.cache_seqlens != nullptr || job_.inputs.num_accepted_tokens != nullptr) {
+          job_.inputs.num_accepted_tokens != nullptr) {
         return false;
       }
       const auto with_state = [&]<typename E>(E) HWY_ATTR {
-        if (S == 2) roll<2, E>(at, channels, state);
-        if (S == 3) roll<3, E>(at, channels, state);
-        if (S == 4) roll<4, E>(at, channels, state);
+        if (S == 2) take_and_put<2, E>(at, b, channels, state);
+        if (S == 3) take_and_put<3, E>(at, b, channels, state);
+        if (S == 4) take_and_put<4, E>(at, b, channels, state);
       };
       if (s.dtype == DType::kFloat32) return with_state(float{}), true;
       if (s.dtype == DType::kFloat16) return with_state(Float16{}), true;
@@ -158,23 +158,50 @@ class Update {
     return false;
   }
 
+  // Of each place of the memory: the row that it goes to, taps oldest first in the last ones before x's, which is row
+  // S; and the row that it gets.
+  template <int S>
+  void places(std::int64_t b, int (&taken)[S], int (&put)[S]) const {
+    const int history = static_cast<int>(history_), first = static_cast<int>(first_tap(b));
+    if (job_.inputs.cache_seqlens == nullptr) {
+      for (int place = 0; place < S; ++place) {
+        taken[place] = place;
+        put[place] = place + 1;
+      }
+      return;
+    }
+    for (int place = 0; place < S; ++place) {
+      const int age = (place - first + S) % S;
+      taken[place] = put[place] = age < history ? S - history + age : age - history;
+    }
+    put[(first + history) % S] = S;
+  }
+
   template <int S, typename E>
-  void roll(std::int64_t at, std::int64_t channels, C* state) const {
+  void take_and_put(std::int64_t at, std::int64_t b, std::int64_t channels, C* state) const {
     // What is kept moves as bits.
     using Bits = std::conditional_t<sizeof(E) == 2, std::uint16_t, float>;
     Bits* memory = reinterpret_cast<Bits*>(element<E>(job_.conv_state, at));
-    Bits* rows[S + 1];
+    int taken[S], put[S];
+    places<S>(b, taken, put);
+    Bits *from[S], *to[S];
+    const auto point = [&](Bits* rows) {
+      for (int place = 0; place < S; ++place) {
+        from[place] = rows + taken[place] * kRow;
+        to[place] = rows + put[place] * kRow;
+      }
+    };
     if constexpr (std::is_same_v<C, E>) {
-      for (int j = 0; j <= S; ++j) rows[j] = state + j * kRow;
-      deinterleave<S>(memory, channels, rows);
-      interleave<S>(rows + 1, channels, memory);
+      point(state);
+      deinterleave<S>(memory, channels, from);
+      interleave<S>(to, channels, memory);
     } else {
       Bits values[(S + 1) * kRow];
-      for (int j = 0; j <= S; ++j) rows[j] = values + j * kRow;
-      deinterleave<S>(memory, channels, rows);
-      for (int j = 0; j < S; ++j) gather(reinterpret_cast<const E*>(rows[j]), 1, channels, state + j * kRow);
-      scatter(state + S * kRow, channels, reinterpret_cast<E*>(rows[S]), 1);
-      interleave<S>(rows + 1, channels, memory);
+      point(values);
+      deinterleave<S>(memory, channels, from);
+      for (int j = 0; j < S; ++j) gather(reinterpret_cast<const E*>(values + j * kRow), 1, channels, state + j * kRow);
+      scatter(state + S * kRow, channels, reinterpret_cast<E*>(values + S * kRow), 1);
+      interleave<S>(to, channels, memory);
     }
   }
 
