@@ -1,5 +1,7 @@
 // The causal convolution on emulated GPU tensors, through the public functions.
+#include <deque>
 #include <stdexcept>
+#include <tuple>
 
 #include "ops/causal_conv1d/conv_gradient_fixtures.h"
 #include "ops/causal_conv1d/conv_pool_fixtures.h"
@@ -11,65 +13,52 @@ namespace {
 
 using namespace testing;
 
-// Inputs whose tensors lie on the emulated device.
-template <class View>
-void place(const View*& given, View& here) {
-  if (given == nullptr) return;
-  here = *given;
-  here.device = kEmulated;
-  given = &here;
+// A struct of pointers to tensors, which lie on the emulated device here.
+template <class Given>
+struct OnDevice {
+  Given all;
+
+  template <class... Views>
+  explicit OnDevice(const Given& host, const Views* Given::*... members) : all(host) {
+    (place(members), ...);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  template <class View>
+  void place(const View* Given::*member) {
+    if (all.*member == nullptr) return;
+    auto& placed = std::get<std::deque<View>>(placed_);
+    placed.push_back(*(all.*member));
+    placed.back().device = kEmulated;
+    all.*member = &placed.back();
+  }
+  std::tuple<std::deque<Tensor>, std::deque<IndexTensor>, std::deque<FlagTensor>> placed_;  // addresses that stay
+};
+OnDevice<CausalConv1dInputs> on_device(const CausalConv1dInputs& host) {
+  using Given = CausalConv1dInputs;
+  return OnDevice<Given>(host, &Given::bias, &Given::mask, &Given::initial_states, &Given::seq_idx, &Given::cu_seqlens,
+                         &Given::state_indices, &Given::has_initial_state);
 }
-struct DeviceInputs {
-  Tensor bias, mask, initial_states;
-  IndexTensor seq_idx, cu_seqlens, state_indices;
-  FlagTensor has_initial_state;
-  CausalConv1dInputs all;
-  explicit DeviceInputs(const CausalConv1dInputs& host) : all(host) {
-    place(all.bias, bias);
-    place(all.mask, mask);
-    place(all.initial_states, initial_states);
-    place(all.seq_idx, seq_idx);
-    place(all.cu_seqlens, cu_seqlens);
-    place(all.state_indices, state_indices);
-    place(all.has_initial_state, has_initial_state);
-  }
-  DeviceInputs(const DeviceInputs&) = delete;
-  DeviceInputs& operator=(const DeviceInputs&) = delete;
-};
-struct DeviceUpdateInputs {
-  Tensor bias;
-  IndexTensor cache_seqlens, conv_state_indices, num_accepted_tokens;
-  CausalConv1dUpdateInputs all;
-  explicit DeviceUpdateInputs(const CausalConv1dUpdateInputs& host) : all(host) {
-    place(all.bias, bias);
-    place(all.cache_seqlens, cache_seqlens);
-    place(all.conv_state_indices, conv_state_indices);
-    place(all.num_accepted_tokens, num_accepted_tokens);
-  }
-  DeviceUpdateInputs(const DeviceUpdateInputs&) = delete;
-  DeviceUpdateInputs& operator=(const DeviceUpdateInputs&) = delete;
-};
-struct DeviceGradients {
-  Tensor x, weight, bias, initial_states;
-  CausalConv1dGradients all;
-  explicit DeviceGradients(const CausalConv1dGradients& host) : all(host) {
-    place(all.x, x);
-    place(all.weight, weight);
-    place(all.bias, bias);
-    place(all.initial_states, initial_states);
-  }
-  DeviceGradients(const DeviceGradients&) = delete;
-  DeviceGradients& operator=(const DeviceGradients&) = delete;
-};
+OnDevice<CausalConv1dUpdateInputs> on_device(const CausalConv1dUpdateInputs& host) {
+  using Given = CausalConv1dUpdateInputs;
+  return OnDevice<Given>(host, &Given::bias, &Given::cache_seqlens, &Given::conv_state_indices,
+                         &Given::num_accepted_tokens);
+}
+OnDevice<CausalConv1dGradients> on_device(const CausalConv1dGradients& host) {
+  using Given = CausalConv1dGradients;
+  return OnDevice<Given>(host, &Given::x, &Given::weight, &Given::bias, &Given::initial_states);
+}
 
 void convolve(const Tensor& x, const Tensor& weight, const CausalConv1dInputs& inputs, const CausalConv1dParams& params,
               const Tensor& out, const Tensor* states = nullptr) {
   const Tensor final_states = states == nullptr ? Tensor() : emulated(*states);
-  causal_conv1d(emulated(x), emulated(weight), DeviceInputs(inputs).all, params, emulated(out),
+  causal_conv1d(emulated(x), emulated(weight), on_device(inputs).all, params, emulated(out),
                 states == nullptr ? nullptr : &final_states);
 }
 void update(const UpdateTensors& t) {
-  causal_conv1d_update(emulated(t.x), emulated(t.state), emulated(t.weight), DeviceUpdateInputs(t.inputs).all, t.params,
+  causal_conv1d_update(emulated(t.x), emulated(t.state), emulated(t.weight), on_device(t.inputs).all, t.params,
                        emulated(t.out));
 }
 
@@ -84,8 +73,8 @@ void check(const ConvCase& c) {
   const ConvUpstream g(c);
   const ConvGradients got = ConvGradients::of(c);
   const Tensor above = emulated(g.states);
-  causal_conv1d_backward(emulated(g.out), &above, emulated(t.x), emulated(t.weight), DeviceInputs(t.inputs).all,
-                         t.params, DeviceGradients(got.all()).all);
+  causal_conv1d_backward(emulated(g.out), &above, emulated(t.x), emulated(t.weight), on_device(t.inputs).all, t.params,
+                         on_device(got.all()).all);
   expect_gradients(c, t, g, true, got);
 }
 
@@ -215,8 +204,8 @@ TEST(CausalConv1dGpu, WrongIndicesStayWithinTheTensors) {
       const ConvUpstream g(c);
       const ConvGradients got = ConvGradients::of(c);
       const Tensor above = emulated(g.states);
-      causal_conv1d_backward(emulated(g.out), &above, emulated(t.x), emulated(t.weight), DeviceInputs(t.inputs).all,
-                             t.params, DeviceGradients(got.all()).all);
+      causal_conv1d_backward(emulated(g.out), &above, emulated(t.x), emulated(t.weight), on_device(t.inputs).all,
+                             t.params, on_device(got.all()).all);
       for (const Array* part : {&got.x, &got.weight, &got.bias, &got.initial}) part->expect_written_within(c.text());
     }
   }
@@ -343,13 +332,14 @@ TEST(CausalConv1dGpu, WorkspaceIsTheCallers) {
     char* const data = here->block.data();
     return data + (256 - reinterpret_cast<std::uintptr_t>(data) % 256) % 256;
   };
-  const ConvCase c{.channels = 8, .steps = 100};
+  ConvCase c{.channels = 8, .steps = 100};
+  c.place_x = c.place_out = channel_last();  // sums in two launches
   const ConvTensors t(c);
   const ConvUpstream g(c);
   const ConvGradients got = ConvGradients::of(c);
   const auto call = [&] {
-    causal_conv1d_backward(emulated(g.out), nullptr, emulated(t.x), emulated(t.weight), DeviceInputs(t.inputs).all,
-                           t.params, DeviceGradients(got.all()).all, queue);
+    causal_conv1d_backward(emulated(g.out), nullptr, emulated(t.x), emulated(t.weight), on_device(t.inputs).all,
+                           t.params, on_device(got.all()).all, queue);
   };
   call();
   EXPECT_EQ(memory.calls, 1);

@@ -30,6 +30,7 @@
 //   t.shuffle(value, lane)        value of that lane of the warp; shuffle_xor(value, mask), shuffle_down(value, delta)
 //                                 for float, int32, uint32 (and double, int64 but on Metal). Every lane of the warp
 //                                 takes part.
+//   t.all(value)                  whether it is true on every lane of the warp, all of which take part
 //   t.bulk_store(to, from, bytes) by all 32 lanes of a warp, from shared to device memory: starts it. Lengths and both
 //                                 addresses are multiples of 16. Shared memory written by the warp's lanes is seen
 //                                 after t.sync_warp_bulk(), which stands before it instead of sync_warp().
@@ -39,7 +40,9 @@
 //                                 ready once by t.bulk_load_init(barrier). parity is 0 for the first load on that
 //                                 barrier, then 1, 0, 1 ...
 //   t.async_load8(to, from)       by any lane: 8 bytes, from device to shared memory; there after t.async_wait() for
-//                                 the thread, and after the t.sync() that follows for the block
+//                                 the thread, and after the t.sync() that follows for the block; t.async_load16
+//   t.async_group()               ends a group of this thread's async_loads, which may be empty;
+//                                 t.async_wait_but<N>() waits for all groups but the last N
 //   t.bulk_prefetch(from, bytes)  by all 32 lanes, from and bytes as bulk_load's: device memory to be loaded soon, to
 //                                 the L2 cache
 //   t.prefetch(p)                 by any lane: the cache line of device memory at p will be read soon; p may be any
@@ -51,11 +54,11 @@
 // mel_bfloat_bits_to_float(uint16) and back (round to nearest even).
 // mel_fast_sqrt, on float: within two units in the last place, 0 where the value is below the smallest normal one.
 // mel_fast_reciprocal and mel_fast_exp2 likewise, their results being 0 there. mel_fast_abs, mel_fast_max and
-// mel_fast_min, on float: one instruction; of NaN and a number, any of the two.
-// mel_float_bits(float), mel_bits_float(uint32). mel_pack_halves(low, high), mel_pack_bfloats(low, high): two floats as
-// the halves of a word, as the conversions above but for what a NaN holds.
-// mel_put4(p, a, b, c, d), mel_put2(p, a, b): mel_store4 and 2 of float or uint32, where the compiler would take the
-// vector apart because of how its values were chosen.
+// mel_fast_min, on float: one instruction; of NaN and a number, any of the two. mel_fast_clamp(value, low, high): two,
+// and NaN stays. mel_float_bits(float), mel_bits_float(uint32). mel_pack_halves(low, high), mel_pack_bfloats(low,
+// high): two floats as the halves of a word, as the conversions above but for what a NaN holds. mel_put4(p, a, b, c,
+// d), mel_put2(p, a, b): mel_store4 and 2 of float or uint32, where the compiler would take the vector apart because of
+// how its values were chosen.
 #pragma once
 
 #if defined(__CUDACC__)

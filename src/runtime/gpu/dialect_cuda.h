@@ -104,6 +104,12 @@ MEL_FN float mel_fast_abs(float a) { return fabsf(a); }
 MEL_FN float mel_fast_max(float a, float b) { return fmaxf(a, b); }
 MEL_FN float mel_fast_min(float a, float b) { return fminf(a, b); }
 #if __CUDA_ARCH__ >= 800
+MEL_FN float mel_fast_clamp(float a, float low, float high) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(low));
+  asm("min.NaN.f32 %0, %0, %1;" : "+f"(result) : "f"(high));
+  return result;
+}
 MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
   std::uint32_t result;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
@@ -115,6 +121,7 @@ MEL_FN std::uint32_t mel_pack_bfloats(float low, float high) {
   return result;
 }
 #else
+MEL_FN float mel_fast_clamp(float a, float low, float high) { return a < low ? low : high < a ? high : a; }
 MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
   return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
          static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
@@ -148,6 +155,7 @@ struct Thread {
   MEL_FN T shuffle_down(T value, int delta) const {
     return __shfl_down_sync(0xFFFFFFFFu, value, delta);
   }
+  MEL_FN bool all(bool value) const { return __all_sync(0xFFFFFFFFu, value) != 0; }
 
   MEL_FN void prefetch(const void* p) const { asm volatile("prefetch.global.L1 [%0];" ::"l"(p)); }
 
@@ -158,12 +166,29 @@ struct Thread {
         "l"(from)
         : "memory");
   }
+  MEL_FN void async_load16(void* to, const void* from) const {
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(to))),
+        "l"(from)
+        : "memory");
+  }
   MEL_FN void async_wait() const { asm volatile("cp.async.wait_all;" ::: "memory"); }
+  MEL_FN void async_group() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  template <int kGroups>
+  MEL_FN void async_wait_but() const {
+    asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
+  }
 #else
   MEL_FN void async_load8(void* to, const void* from) const {
     *static_cast<Vec2<float>*>(to) = *static_cast<const Vec2<float>*>(from);
   }
+  MEL_FN void async_load16(void* to, const void* from) const {
+    *static_cast<Vec4<float>*>(to) = *static_cast<const Vec4<float>*>(from);
+  }
   MEL_FN void async_wait() const {}
+  MEL_FN void async_group() const {}
+  template <int kGroups>
+  MEL_FN void async_wait_but() const {}
 #endif
 
 #if __CUDA_ARCH__ >= 900

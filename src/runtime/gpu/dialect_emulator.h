@@ -105,6 +105,7 @@ void mel_put2(MEL_GLOBAL(Word) to, Word a, Word b) {
 inline float mel_fast_abs(float a) { return mel_abs(a); }
 inline float mel_fast_max(float a, float b) { return mel_max(a, b); }
 inline float mel_fast_min(float a, float b) { return mel_min(a, b); }
+inline float mel_fast_clamp(float a, float low, float high) { return a < low ? low : high < a ? high : a; }
 inline std::uint32_t mel_pack_halves(float low, float high) {
   return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
          static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
@@ -149,11 +150,24 @@ class Thread {
     return shuffle(value, lane() + delta < 32 ? lane() + delta : lane(), site);
   }
 
+  bool all(bool value, Site site = Site::here()) const {
+    int result = value ? 1 : 0;
+    for (int mask = 16; mask > 0; mask /= 2) result &= shuffle_xor(result, mask, site);
+    return result != 0;
+  }
+
   template <typename T>
   void async_load8(emulator::Shared<T> to, const T* from) const {
     mel_store2(to, mel_load2(from));
   }
+  template <typename T>
+  void async_load16(emulator::Shared<T> to, const T* from) const {
+    mel_store4(to, mel_load4(from));
+  }
   void async_wait() const {}
+  void async_group() const {}
+  template <int kGroups>
+  void async_wait_but() const {}
   void prefetch(const void*) const {}
   void bulk_prefetch(const void*, int) const {}
   void sync_warp_bulk(Site site = Site::here()) const { block_->meet(thread_, emulator::Call::kSyncWarpBulk, site); }

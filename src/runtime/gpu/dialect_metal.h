@@ -88,7 +88,7 @@ MEL_FN std::uint16_t mel_float_to_bfloat_bits(float value) {
 MEL_FN std::uint32_t mel_float_bits(float value) { return as_type<std::uint32_t>(value); }
 MEL_FN float mel_bits_float(std::uint32_t bits) { return as_type<float>(bits); }
 MEL_FN float mel_fast_reciprocal(float a) { return 1.0f / a; }
-MEL_FN float mel_fast_exp2(float a) { return mel_exp(a * 0.693147180559945f); }
+MEL_FN float mel_fast_exp2(float a) { return metal::precise::exp2(a); }
 template <typename Word>
 MEL_FN void mel_put4(MEL_GLOBAL(Word) to, Word a, Word b, Word c, Word d) {
   mel_store4(to, Vec4<Word>{a, b, c, d});
@@ -100,6 +100,7 @@ MEL_FN void mel_put2(MEL_GLOBAL(Word) to, Word a, Word b) {
 MEL_FN float mel_fast_abs(float a) { return mel_abs(a); }
 MEL_FN float mel_fast_max(float a, float b) { return mel_max(a, b); }
 MEL_FN float mel_fast_min(float a, float b) { return mel_min(a, b); }
+MEL_FN float mel_fast_clamp(float a, float low, float high) { return a < low ? low : high < a ? high : a; }
 MEL_FN std::uint32_t mel_pack_halves(float low, float high) {
   return static_cast<std::uint32_t>(mel_float_to_half_bits(low)) |
          static_cast<std::uint32_t>(mel_float_to_half_bits(high)) << 16;
@@ -142,12 +143,19 @@ struct Thread {
     static_assert(sizeof(T) == 4, "Metal shuffles 32 bits");
     return metal::simd_shuffle_down(value, static_cast<std::uint16_t>(delta));
   }
+  MEL_FN bool all(bool value) const { return metal::simd_all(value); }
 
   // Copies are the lanes' own loads and stores.
   MEL_FN void async_load8(threadgroup void* to, device const void* from) const {
     mel_store2(static_cast<threadgroup float*>(to), mel_load2(static_cast<device const float*>(from)));
   }
+  MEL_FN void async_load16(threadgroup void* to, device const void* from) const {
+    mel_store4(static_cast<threadgroup float*>(to), mel_load4(static_cast<device const float*>(from)));
+  }
   MEL_FN void async_wait() const {}
+  MEL_FN void async_group() const {}
+  template <int kGroups>
+  MEL_FN void async_wait_but() const {}
   MEL_FN void prefetch(MEL_GLOBAL(const void)) const {}
   MEL_FN void bulk_prefetch(MEL_GLOBAL(const void), int) const {}
   MEL_FN void sync_warp_bulk() const { sync_warp(); }

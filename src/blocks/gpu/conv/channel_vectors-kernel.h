@@ -11,6 +11,8 @@ struct ChannelVector {
   using E = ConvElement<kType>;
   using Word = typename E::Word;
   static constexpr int kWords = kWidth / E::kPerWord;
+  using Unit = Word;
+  static constexpr int kUnits = kWords;
   Word word[kWords];
 
   MEL_FN float get(int i) const { return E::get(word[i / E::kPerWord], i % E::kPerWord); }
@@ -18,17 +20,14 @@ struct ChannelVector {
     MEL_UNROLL
     for (int i = 0; i < kWords; ++i) word[i] = Word(0);
   }
-  MEL_FN void load(MEL_GLOBAL(const typename E::Scalar) from) {
+  MEL_FN void load(MEL_GLOBAL(const typename E::Scalar) from) { take(MEL_GLOBAL_CAST(const Word, from)); }
+  MEL_FN void load_shared(MEL_SHARED(const Unit) from) { take(from); }
+  // Starts to bring one to shared memory.
+  MEL_FN static void fetch(MEL_THREAD_ARG t, MEL_SHARED(Unit) to, MEL_GLOBAL(const typename E::Scalar) from) {
     if (kWords == 4) {
-      const Vec4<Word> v = mel_load4(MEL_GLOBAL_CAST(const Word, from));
-      word[0] = v.x;
-      word[1] = v.y;
-      word[kWords - 2] = v.z;
-      word[kWords - 1] = v.w;
+      t.async_load16(to, MEL_GLOBAL_CAST(const Word, from));
     } else {
-      const Vec2<Word> v = mel_load2(MEL_GLOBAL_CAST(const Word, from));
-      word[0] = v.x;
-      word[1] = v.y;
+      t.async_load8(to, MEL_GLOBAL_CAST(const Word, from));
     }
   }
   MEL_FN static void store(MEL_GLOBAL(typename E::Scalar) to, MEL_LOCAL const float (&values)[kWidth]) {
@@ -43,19 +42,97 @@ struct ChannelVector {
       mel_put2(MEL_GLOBAL_CAST(Word, to), packed[0], packed[1]);
     }
   }
+
+ private:
+  template <typename Pointer>
+  MEL_FN void take(Pointer from) {
+    if (kWords == 4) {
+      const Vec4<Word> v = mel_load4(from);
+      word[0] = v.x;
+      word[1] = v.y;
+      word[kWords - 2] = v.z;
+      word[kWords - 1] = v.w;
+    } else {
+      const Vec2<Word> v = mel_load2(from);
+      word[0] = v.x;
+      word[1] = v.y;
+    }
+  }
 };
 template <int kType>
 struct ChannelVector<kType, 1> {
   using E = ConvElement<kType>;
+  using Unit = typename E::Scalar;
+  static constexpr int kUnits = 1;
   typename E::Scalar value;
 
   MEL_FN float get(int) const { return E::from(value); }
   MEL_FN void clear() { value = typename E::Scalar(0); }
   MEL_FN void load(MEL_GLOBAL(const typename E::Scalar) from) { value = *from; }
+  MEL_FN void load_shared(MEL_SHARED(const Unit) from) { value = *from; }
+  MEL_FN static void fetch(MEL_THREAD_ARG, MEL_SHARED(Unit) to, MEL_GLOBAL(const Unit) from) { *to = *from; }
   MEL_FN static void store(MEL_GLOBAL(typename E::Scalar) to, MEL_LOCAL const float (&values)[1]) {
     *to = E::to(values[0]);
   }
 };
+
+// Pairs of vectors that are on their way while others are used, one pair a step: in registers, or in shared memory of
+// the thread's own where registers would keep threads from running.
+template <class Vector, int kAhead>
+struct RegisterPairs {
+  static constexpr int kBytes = 0;
+  Vector first[kAhead], second[kAhead];
+
+  template <typename Scalar>
+  MEL_FN void fetch(MEL_THREAD_ARG, bool there, int j, MEL_GLOBAL(const Scalar) a, MEL_GLOBAL(const Scalar) b) {
+    if (!there) return;
+    first[j].load(a);
+    second[j].load(b);
+  }
+  MEL_FN void wait(MEL_THREAD_ARG) const {}
+  MEL_FN void take(int j, MEL_LOCAL Vector& a, MEL_LOCAL Vector& b) const {
+    a = first[j];
+    b = second[j];
+  }
+  MEL_FN void start(MEL_THREAD_ARG, MEL_SHARED(char)) {}
+};
+template <class Vector, int kAhead, int kThreads>
+struct SharedPairs {
+  using Unit = typename Vector::Unit;
+  static constexpr int kBytes = kThreads * kAhead * 2 * Vector::kUnits * int(sizeof(Unit));
+  MEL_SHARED(Unit) own;
+
+  MEL_FN void start(MEL_THREAD_ARG t, MEL_SHARED(char) shared) {
+    own = MEL_SHARED_CAST(Unit, shared) + t.thread() * Vector::kUnits;
+  }
+  MEL_FN MEL_SHARED(Unit) slot(int j, int which) const { return own + (2 * j + which) * kThreads * Vector::kUnits; }
+  // Every step has a group, so that wait() knows which one is the oldest.
+  template <typename Scalar>
+  MEL_FN void fetch(MEL_THREAD_ARG t, bool there, int j, MEL_GLOBAL(const Scalar) a, MEL_GLOBAL(const Scalar) b) {
+    if (there) {
+      Vector::fetch(t, slot(j, 0), a);
+      Vector::fetch(t, slot(j, 1), b);
+    }
+    t.async_group();
+  }
+  // Until the pair that was fetched kAhead steps ago is there.
+  MEL_FN void wait(MEL_THREAD_ARG t) const { t.template async_wait_but<kAhead - 1>(); }
+  MEL_FN void take(int j, MEL_LOCAL Vector& a, MEL_LOCAL Vector& b) const {
+    a.load_shared(slot(j, 0));
+    b.load_shared(slot(j, 1));
+  }
+};
+
+template <class Vector, int kAhead, int kThreads, bool kRegisters>
+struct ConvPairsOf {
+  using Type = SharedPairs<Vector, kAhead, kThreads>;
+};
+template <class Vector, int kAhead, int kThreads>
+struct ConvPairsOf<Vector, kAhead, kThreads, true> {
+  using Type = RegisterPairs<Vector, kAhead>;
+};
+template <class Vector, int kAhead, int kThreads, bool kRegisters>
+using ConvPairs = typename ConvPairsOf<Vector, kAhead, kThreads, kRegisters>::Type;
 
 // values[k][i] = weight of channel d + i, tap k: the switch over types stands outside the loops.
 template <int kWeightType, int kTaps, int kWidth>

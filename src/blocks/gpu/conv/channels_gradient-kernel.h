@@ -15,42 +15,41 @@ struct ChannelsConvGradient {
   using Vector = ChannelVector<kType, kWidth>;
   struct Args {
     ConvGradientArgs all;
-    FastDivision by_vectors, by_chunks;  // vectors of channels
+    FastDivision by_columns, by_chunks;  // blocks along the channels; chunks of an item
+    int vectors, vector_bits;            // vectors of channels; a block's: 2^vector_bits, of a few groups
     int packed_weights;
   };
   static constexpr int kThreads = 128;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kMinBlocks = 3;
-  // Steps that are loaded before they are used: as many bytes for every type.
-  static constexpr int kAhead = kType == kSampleFloat32 || kFull ? 4 : 8;
+  static constexpr int kMinBlocks = kType == kSampleFloat32 || kFull ? 3 : 4;
+  static constexpr int kAhead = 4;  // steps that are loaded before they are used
+  using Pairs = ConvPairs<Vector, kAhead, kThreads, kType == kSampleFloat32>;
+  static constexpr int kSumsBytes = kThreads * (kTaps + 1) * kWidth * int(sizeof(float));
+  static constexpr int kSharedBytes = Pairs::kBytes > kSumsBytes ? Pairs::kBytes : kSumsBytes;
 
-  MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
+  MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char) shared) {
     if (t.block() < args.all.state_blocks) return store_state_gradients<float, kThreads>(t, args.all);
-    const std::uint32_t index = static_cast<std::uint32_t>(t.block() - args.all.state_blocks) * kThreads +
-                                static_cast<std::uint32_t>(t.thread());
-    const std::uint32_t group = divided(index, args.by_vectors);
-    if (group >= args.all.groups) return;
+    const std::uint32_t block = static_cast<std::uint32_t>(t.block() - args.all.state_blocks);
+    const std::uint32_t line = divided(block, args.by_columns), column = block - line * args.by_columns.divisor;
+    const int bits = args.vector_bits, vector = (static_cast<int>(column) << bits) + (t.thread() & ((1 << bits) - 1));
+    const std::int64_t group = std::int64_t(line) * (kThreads >> bits) + (t.thread() >> bits);
     Channels c;
-    c.d = static_cast<std::int64_t>(index - group * args.by_vectors.divisor) * kWidth;
-    load_channels<kTaps, kWidth>(args.all.conv, args.packed_weights, c.d, c.w, c.bias);
+    c.pairs.start(t, shared);
+    c.d = std::int64_t(vector) * kWidth;
     MEL_UNROLL
     for (int k = 0; k <= kTaps; ++k) {
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) c.sums[k][i] = 0.0f;
     }
-    const std::int64_t end = (group + std::int64_t(1)) * args.all.tasks / args.all.groups;
-    for (std::int64_t task = group * args.all.tasks / args.all.groups; task < end; ++task) {
-      const std::uint32_t item = divided(static_cast<std::uint32_t>(task), args.by_chunks);
-      go_through(args.all, item, static_cast<int>((task - item * args.all.chunks) * args.all.chunk_steps), c);
+    if (vector < args.vectors && group < args.all.groups) {
+      load_channels<kTaps, kWidth>(args.all.conv, args.packed_weights, c.d, c.w, c.bias);
+      const std::int64_t end = (group + 1) * args.all.tasks / args.all.groups;
+      for (std::int64_t task = group * args.all.tasks / args.all.groups; task < end; ++task) {
+        const std::uint32_t item = divided(static_cast<std::uint32_t>(task), args.by_chunks);
+        go_through(t, args.all, item, static_cast<int>((task - item * args.all.chunks) * args.all.chunk_steps), c);
+      }
     }
-    if (args.all.sums == nullptr) return;
-    MEL_GLOBAL(float)
-    sums = MEL_GLOBAL_CAST(float, args.all.sums) + group * std::int64_t(kTaps + 1) * args.all.conv.channels + c.d;
-    MEL_UNROLL
-    for (int k = 0; k <= kTaps; ++k) {
-      MEL_UNROLL
-      for (int i = 0; i < kWidth; ++i) sums[k * args.all.conv.channels + i] = c.sums[k][i];
-    }
+    if (args.all.sums != nullptr) add_sums(t, args, line, column, c, MEL_SHARED_CAST(float, shared));
   }
 
  private:
@@ -63,8 +62,8 @@ struct ChannelsConvGradient {
     MEL_GLOBAL(const Scalar) above;
     MEL_GLOBAL(Scalar) to;
     std::int64_t item;
-    ConvSpan span;  // of the present steps
-    Vector xs[kAhead], aboves[kAhead];
+    ConvSpan span;                                // of the present steps
+    Pairs pairs;                                  // of x and above
     float taps[kTaps][kWidth], g[kTaps][kWidth];  // oldest first, the last ones of the present step
     std::int32_t keys[kAhead];                    // sequence numbers of the round's steps, or of the next one's
     KeyRun<kHistory> run;                         // before the round
@@ -74,7 +73,38 @@ struct ChannelsConvGradient {
     int first, end, known;
   };
 
-  MEL_FN static void go_through(MEL_ARGS(ConvGradientArgs) args, std::int64_t item, int first, MEL_LOCAL Channels& c) {
+  // A block's threads leave one sum for each channel: fewer to be added by the launch that follows.
+  MEL_FN static void add_sums(MEL_THREAD_ARG t, MEL_ARGS(Args) args, std::uint32_t line, std::uint32_t column,
+                              MEL_LOCAL const Channels& c, MEL_SHARED(float) shared) {
+    const int vectors = 1 << args.vector_bits, channels = vectors * kWidth, groups = kThreads >> args.vector_bits;
+    const int own = (t.thread() & (vectors - 1)) * kWidth, group = t.thread() >> args.vector_bits;
+    t.sync();  // all pairs have been taken
+    MEL_UNROLL
+    for (int k = 0; k <= kTaps; ++k) {
+      MEL_UNROLL
+      for (int i = 0; i < kWidth; ++i) shared[(group * (kTaps + 1) + k) * channels + own + i] = c.sums[k][i];
+    }
+    t.sync();
+    const std::int64_t first = std::int64_t(column) * channels;
+    for (int at = t.thread(); at < (kTaps + 1) * channels; at += kThreads) {
+      const int k = at / channels;
+      const std::int64_t d = first + (at - k * channels);
+      if (d >= args.all.conv.channels) continue;
+      float sum = 0.0f;
+      for (int g = 0; g < groups; ++g) sum = sum + shared[g * (kTaps + 1) * channels + at];
+      MEL_GLOBAL_CAST(float, args.all.sums)[(line * std::int64_t(kTaps + 1) + k) * args.all.conv.channels + d] = sum;
+    }
+  }
+
+  MEL_FN static void fetch(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, bool there, int j,
+                           MEL_LOCAL Channels& c) {
+    c.pairs.fetch(t, there, j, c.x, c.above);
+    c.x = c.x + args.conv.x.step_stride;
+    c.above = c.above + args.grad_out.step_stride;
+  }
+
+  MEL_FN static void go_through(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, std::int64_t item, int first,
+                                MEL_LOCAL Channels& c) {
     const int steps = static_cast<int>(args.conv.steps);
     Range range;
     range.first = first;
@@ -96,16 +126,7 @@ struct ChannelsConvGradient {
       if (first > 0) before[j].load(c.x + (j - kHistory) * x_stride);
     }
     MEL_UNROLL
-    for (int j = 0; j < kAhead; ++j) {
-      c.xs[j].clear();
-      c.aboves[j].clear();
-      if (first + j < range.known) {
-        c.xs[j].load(c.x);
-        c.aboves[j].load(c.above);
-      }
-      c.x = c.x + x_stride;
-      c.above = c.above + args.grad_out.step_stride;
-    }
+    for (int j = 0; j < kAhead; ++j) fetch(t, args, first + j < range.known, j, c);
     MEL_UNROLL
     for (int j = 0; j < kHistory; ++j) {
       MEL_UNROLL
@@ -128,10 +149,10 @@ struct ChannelsConvGradient {
       if (kFull) load_keys(args.conv, base + kAhead, c);
       if (quick && whole && base > first && base + kAhead <= range.end && base + 2 * kAhead <= range.known) {
         MEL_UNROLL
-        for (int j = 0; j < kAhead; ++j) step<false>(args, base + j, j, range, c);
+        for (int j = 0; j < kAhead; ++j) step<false>(t, args, base + j, j, range, c);
       } else {
         MEL_UNROLL
-        for (int j = 0; j < kAhead; ++j) step<true>(args, base + j, j, range, c);
+        for (int j = 0; j < kAhead; ++j) step<true>(t, args, base + j, j, range, c);
       }
     }
   }
@@ -161,20 +182,23 @@ struct ChannelsConvGradient {
   // Step t: its derivative in place of the one above, what it adds to the sums, and the gradient of the step W - 1
   // before. kEdge: one of these may not be there, or something else is not as in most calls.
   template <bool kEdge>
-  MEL_FN static void step(MEL_ARGS(ConvGradientArgs) args, int t, int j, MEL_LOCAL const Range& range,
-                          MEL_LOCAL Channels& c) {
+  MEL_FN static void step(MEL_THREAD_ARG self, MEL_ARGS(ConvGradientArgs) args, int t, int j,
+                          MEL_LOCAL const Range& range, MEL_LOCAL Channels& c) {
+    c.pairs.wait(self);
+    const bool there = !kEdge || t < range.known;
+    Vector x, above;
+    if (kEdge) {
+      x.clear();
+      above.clear();
+    }
+    if (there) c.pairs.take(j, x, above);
     MEL_UNROLL
     for (int i = 0; i < kWidth; ++i) {
-      c.taps[kHistory][i] = c.xs[j].get(i);
-      c.g[kHistory][i] = c.aboves[j].get(i);
+      c.taps[kHistory][i] = x.get(i);
+      c.g[kHistory][i] = above.get(i);
     }
-    if (kFull && (!kEdge || t < range.known)) times_mask(args, t, c, c.taps[kHistory]);
-    if (!kEdge || t + kAhead < range.known) {
-      c.xs[j].load(c.x);
-      c.aboves[j].load(c.above);
-    }
-    c.x = c.x + args.conv.x.step_stride;
-    c.above = c.above + args.grad_out.step_stride;
+    if (kFull && there) times_mask(args, t, c, c.taps[kHistory]);
+    fetch(self, args, !kEdge || t + kAhead < range.known, j, c);
     if (kFull && kEdge) {
       if (t < range.known) cut_derivatives(args, t, range, c);
     } else if (!kEdge || args.conv.silu != 0) {

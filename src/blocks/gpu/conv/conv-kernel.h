@@ -68,6 +68,14 @@ MEL_FN std::uint32_t divided(std::uint32_t n, MEL_ARGS(FastDivision) by) {
   return static_cast<std::uint32_t>((static_cast<std::uint64_t>(n) * by.multiplier) >> by.shift);
 }
 
+// Where the lanes of a group are in their row.
+struct RowTiles {
+  FastDivision by_tiles, by_channels;
+  std::uint32_t tasks;  // rows * tiles, below 2^31
+  int lane_bits;        // lanes of a group: 4 to 32
+  int phase;            // elements from x's data down to a multiple of 16 bytes
+};
+
 template <typename T>
 MEL_FN T conv_bias(MEL_ARGS(ConvArgs) args, std::int64_t d) {
   return args.bias == nullptr ? T(0) : load_real<T>(args.bias, args.bias_type, d * args.bias_stride);
@@ -133,6 +141,35 @@ MEL_FN float load_channel(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL flo
   }
   load_values<kTaps>(args.weight, args.weight_type, d * args.weight_channel, args.weight_tap, 0, kTaps, weights);
   return conv_bias<float>(args, d);
+}
+
+// like_x: both are of type kType, and weights lie one channel after the other, a channel's together.
+template <int kType, int kTaps>
+MEL_FN float load_channel_like(MEL_ARGS(ConvArgs) args, int like_x, std::int64_t d, MEL_LOCAL float (&weights)[kTaps]) {
+  if (like_x == 0) return load_channel<kTaps>(args, d, weights);
+  using E = ConvElement<kType>;
+  using Word = typename E::Word;
+  constexpr int kWords = kTaps / E::kPerWord;
+  MEL_GLOBAL(const typename E::Scalar) from = MEL_GLOBAL_CAST(const typename E::Scalar, args.weight) + d * kTaps;
+  const float bias = E::from(MEL_GLOBAL_CAST(const typename E::Scalar, args.bias)[d * args.bias_stride]);
+  if (kTaps == 3) {
+    MEL_UNROLL
+    for (int k = 0; k < kTaps; ++k) weights[k] = E::from(from[k]);
+  } else if (kWords == 4) {
+    const Vec4<Word> four = mel_load4(MEL_GLOBAL_CAST(const Word, from));
+    const Word words[4] = {four.x, four.y, four.z, four.w};
+    MEL_UNROLL
+    for (int k = 0; k < kTaps; ++k) weights[k] = E::get(words[k / E::kPerWord], k % E::kPerWord);
+  } else if (kWords == 2) {
+    const Vec2<Word> two = mel_load2(MEL_GLOBAL_CAST(const Word, from));
+    MEL_UNROLL
+    for (int k = 0; k < kTaps; ++k) weights[k] = E::get(k / E::kPerWord == 0 ? two.x : two.y, k % E::kPerWord);
+  } else {
+    const Word word = *MEL_GLOBAL_CAST(const Word, from);
+    MEL_UNROLL
+    for (int k = 0; k < kTaps; ++k) weights[k] = E::get(word, k % E::kPerWord);
+  }
+  return bias;
 }
 
 // The row of the initial states of a sequence; -1: zeros.
@@ -232,6 +269,7 @@ MEL_FN bool is_padding(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t 
 }
 // Whether the tap at s is in the final state of its span.
 MEL_FN bool in_final_state(MEL_ARGS(ConvArgs) args, std::int64_t item, ConvSpan span, std::int64_t s) {
+  if (s >= span.end) return false;  // offsets that end too early
   if (args.seq_idx.data == nullptr || span.end <= span.begin) return true;
   return tap_counts(args, item, s, span.end - 1) && !is_padding(args, item, span.end - 1);
 }

@@ -61,7 +61,24 @@ inline FastDivision fast_division(std::int64_t divisor) {
   return {static_cast<std::uint32_t>((power + by - 1) / by), static_cast<std::uint32_t>(divisor), shift};
 }
 
+// Threads of one vector each from which on they take four: enough to fill the largest device with those.
+inline constexpr std::int64_t kManyVectors = 132 * 2048 * 2;
+// And up to which a thread takes one.
+inline constexpr std::int64_t kFewVectors = 132 * 128;
+
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Of rows of `length` steps in tiles of `per_lane` steps for each lane.
+inline RowTiles row_tiles(std::int64_t items, std::int64_t channels, std::int64_t length, std::int64_t per_lane) {
+  RowTiles result{};
+  result.lane_bits = 2;
+  while (result.lane_bits < 5 && (per_lane << result.lane_bits) < length) ++result.lane_bits;
+  const std::int64_t tiles = ceil_div(length, per_lane << result.lane_bits);
+  result.by_tiles = fast_division(tiles);
+  result.by_channels = fast_division(channels);
+  result.tasks = static_cast<std::uint32_t>(items * channels * tiles);
+  return result;
+}
 
 // Into how many chunks a row of steps is cut where `rows` of them are gone through by a thread each, `most` at once:
 // few steps are loaded twice, and the last round of threads is nearly full.
@@ -80,6 +97,19 @@ inline std::int64_t walk_chunks(std::int64_t rows, std::int64_t steps, std::int6
     least = cost;
   }
   return best;
+}
+
+// Where channels lie together in memory a block takes 2^vector_bits vectors of them, at most 32 and at least
+// 2^fewest_bits, and its other threads go on along the steps.
+struct ChannelBlocks {
+  int vectors, vector_bits;
+  std::int64_t columns;  // blocks along the channels
+};
+inline ChannelBlocks channel_blocks(std::int64_t channels, int width, int fewest_bits) {
+  ChannelBlocks result{static_cast<int>(ceil_div(channels, width)), 5, 0};
+  while (result.vector_bits > fewest_bits && 1 << (result.vector_bits - 1) >= result.vectors) --result.vector_bits;
+  result.columns = ceil_div(result.vectors, std::int64_t{1} << result.vector_bits);
+  return result;
 }
 
 // Neither mask nor sequences.
@@ -123,10 +153,23 @@ inline bool same_phase(const ConvSeries& a, const ConvSeries& b) {
   return true;
 }
 
+// Whether all rows begin at multiples of 16 bytes and consist of whole vectors of them, items being evenly apart.
+inline bool aligned_rows(const ConvSeries& series, std::int64_t steps) {
+  const std::int64_t per_vector = 16 / static_cast<std::int64_t>(dtype_size(series.dtype));
+  return misalignment(series.data, 16) == 0 && series.items.count <= 1 && steps % per_vector == 0 &&
+         divides_all_strides(series, true, false, per_vector);
+}
+
 // Whether the weights of every vector of channels can be read as vectors.
 inline bool packed_weights(const ConvMatrix& weight, int taps) {
   return weight.dtype != DType::kFloat64 && weight.tap_stride == 1 && weight.channel_stride == taps &&
          misalignment(weight.data, 16) == 0;
+}
+
+// Whether weight and bias are of x's type, and the weights packed.
+inline bool weights_like_x(const ConvInputsJob& job) {
+  return packed_weights(job.weight, job.taps) && job.bias.data != nullptr && job.weight.dtype == job.x.dtype &&
+         job.bias.dtype == job.x.dtype;
 }
 
 // refused: why no fast kernel takes the job, or "", and then its name. elsewhere: one takes it in another memory

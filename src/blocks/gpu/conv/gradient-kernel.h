@@ -34,8 +34,7 @@ template <typename T>
 MEL_FN T final_gradient(MEL_ARGS(ConvGradientArgs) args, std::int64_t item, std::int64_t d, ConvSpan span,
                         std::int64_t s) {
   const std::int64_t place = s - (span.end - (args.conv.taps - 1));
-  if (args.grad_final.data == nullptr || place < 0) return T(0);
-  if (s >= span.end || !in_final_state(args.conv, item, span, s)) return T(0);  // offsets that end too early
+  if (args.grad_final.data == nullptr || place < 0 || !in_final_state(args.conv, item, span, s)) return T(0);
   return load_real<T>(args.grad_final.data, args.grad_final.type,
                       series_at(args.grad_final, span.row, d) + place * args.grad_final.step_stride);
 }

@@ -65,14 +65,17 @@ MEL_FN float silu_half(float h) {
   return (low * scale) * mel_fast_reciprocal(e + scale);
 }
 
-// The slope s (1 + h (1 - s)), s = 1 / (1 + exp(-h)). That for half precision results is NaN where h is infinite.
+// The slope s (1 + h (1 - s)), s = 1 / (1 + exp(-h)). That for half precision results is NaN where h is infinite. The
+// power is the device's exp2 of what is left of -h / ln 2 (in two floats): within 2 ulp, in fewer instructions than
+// silu_exp's.
 MEL_FN float silu_slope_float(float h) {
-  const float near = mel_min(mel_max(h, -87.0f), 87.0f);
-  const SiluExp e = silu_exp(-mel_fast_abs(near));
-  const float power = e.p * mel_bits_float(e.bits << 23);
-  const float large = silu_quotient(1.0f, power + 1.0f), small = power * large;
-  const float s = h < 0.0f ? small : large, rest = h < 0.0f ? large : small;
-  return s * mel_fma(near, rest, 1.0f);
+  const float near = mel_fast_clamp(h, -87.0f, 87.0f);
+  const float round = 12582912.0f + 127.0f;
+  const float rounded = mel_fma(near, -1.44269504f, round);
+  const float rest = mel_fma(near, -1.92596299e-8f, mel_fma(near, -1.44269504f, round - rounded));
+  const float e = mel_fast_exp2(rest) * mel_bits_float(mel_float_bits(rounded) << 23);
+  const float s = silu_quotient(1.0f, e + 1.0f);
+  return s * mel_fma(near, e * s, 1.0f);  // e s is 1 - s, and exact where s is nearly 1
 }
 MEL_FN float silu_slope_half(float h) {
   const float s = mel_fast_reciprocal(1.0f + mel_fast_exp2(h * -1.44269504f));

@@ -18,6 +18,10 @@ struct RowVector {
 
   MEL_FN float get(int i) const { return E::get(word[i / E::kPerWord], i % E::kPerWord); }
 
+  MEL_FN void clear() {
+    MEL_UNROLL
+    for (int i = 0; i < 4; ++i) word[i] = Word(0);
+  }
   MEL_FN void load(MEL_GLOBAL(const Word) from) {
     const Vec4<Word> v = mel_load4(from);
     word[0] = v.x;
@@ -27,8 +31,7 @@ struct RowVector {
   }
   // row: the element of step 0.
   MEL_FN void load_some(MEL_GLOBAL(const typename E::Scalar) row, int p, int steps) {
-    MEL_UNROLL
-    for (int i = 0; i < 4; ++i) word[i] = Word(0);
+    clear();
     MEL_UNROLL
     for (int i = 0; i < kSize; ++i) {
       if (p + i >= 0 && p + i < steps)
@@ -48,13 +51,52 @@ struct RowVector {
   }
 };
 
-// Where the lanes of a group are in their row.
-struct RowTiles {
-  FastDivision by_tiles, by_channels;
-  std::uint32_t tasks;  // rows * tiles, below 2^31
-  int lane_bits;        // lanes of a group: 4 to 32
-  int phase;            // elements from x's data down to a multiple of 16 bytes
+// taps[0] to [kTaps - 2]: those before a lane's vector, from the lane beside it. last: the vector before the first
+// lane's, which the last lane has.
+template <int kType, int kTaps, int kCount>
+MEL_FN void taps_before(MEL_THREAD_ARG t, MEL_LOCAL const RowVector<kType>& own, MEL_LOCAL const RowVector<kType>& last,
+                        bool is_last, int beside, MEL_LOCAL float (&taps)[kCount]) {
+  using E = ConvElement<kType>;
+  constexpr int kHistory = kTaps - 1, kWords = (kHistory + E::kPerWord - 1) / E::kPerWord;
+  MEL_UNROLL
+  for (int i = 0; i < kWords; ++i) {
+    const int word = 4 - kWords + i;
+    const typename E::Word got = t.shuffle(is_last ? last.word[word] : own.word[word], beside);
+    MEL_UNROLL
+    for (int j = 0; j < E::kPerWord; ++j) {
+      const int at = kHistory - kWords * E::kPerWord + i * E::kPerWord + j;
+      if (at >= 0) taps[at] = E::get(got, j);
+    }
+  }
+}
+
+// What a lane of rows' kernels takes: a few lanes share a tile.
+struct RowLane {
+  bool there;  // lanes without a task go along for the shuffles, with the last one
+  std::uint32_t item, row;
+  int start, lane, lanes;  // the tile's first step
+  int beside;              // the lane of the warp whose vector is before this lane's
+
+  MEL_FN bool is_last() const { return lane == lanes - 1; }
 };
+// block: of kThreads threads; per_lane: steps of a tile.
+template <int kThreads>
+MEL_FN RowLane row_lane(MEL_THREAD_ARG t, MEL_ARGS(RowTiles) tiles, std::int64_t block, int per_lane) {
+  const int bits = tiles.lane_bits;
+  RowLane result;
+  result.lanes = 1 << bits;
+  result.lane = t.lane() & (result.lanes - 1);
+  result.beside = (t.lane() & ~(result.lanes - 1)) | ((result.lane - 1) & (result.lanes - 1));
+  const std::uint32_t group =
+      static_cast<std::uint32_t>(block) * (kThreads >> bits) + (static_cast<std::uint32_t>(t.thread()) >> bits);
+  result.there = group < tiles.tasks;
+  const std::uint32_t task = result.there ? group : tiles.tasks - 1;
+  const std::uint32_t rows = divided(task, tiles.by_tiles), tile = task - rows * tiles.by_tiles.divisor;
+  result.item = divided(rows, tiles.by_channels);
+  result.row = rows - result.item * tiles.by_channels.divisor;
+  result.start = static_cast<int>(tile) * (per_lane << bits);
+  return result;
+}
 
 struct RowsConvArgs {
   ConvArgs conv;
@@ -72,27 +114,19 @@ struct RowsConv {
   static constexpr int kThreads = 128;
   static constexpr int kSize = E::kPerVector;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kHistoryWords = (kTaps - 2 + E::kPerWord) / E::kPerWord;
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     if (t.block() < args.final.blocks) return store_final_states<float, kThreads>(t, args.conv, args.final);
-    const int bits = args.tiles.lane_bits, lanes = 1 << bits, lane = t.lane() & (lanes - 1);
-    const std::uint32_t group = static_cast<std::uint32_t>(t.block() - args.final.blocks) * (kThreads >> bits) +
-                                (static_cast<std::uint32_t>(t.thread()) >> bits);
-    const bool there = group < args.tiles.tasks;  // lanes without a task go along for the shuffles
-    const std::uint32_t task = there ? group : args.tiles.tasks - 1;
-    const std::uint32_t row = divided(task, args.tiles.by_tiles), tile = task - row * args.tiles.by_tiles.divisor;
-    const std::uint32_t item = divided(row, args.tiles.by_channels), d = row - item * args.tiles.by_channels.divisor;
+    const RowLane place = row_lane<kThreads>(t, args.tiles, t.block() - args.final.blocks, kVectors * kSize);
+    const std::int64_t item = place.item, d = place.row;
     const std::int64_t x_at = series_at(args.conv.x, item, d), out_at = series_at(args.out, item, d);
     MEL_GLOBAL(const typename E::Scalar) x = MEL_GLOBAL_CAST(const typename E::Scalar, args.conv.x.data) + x_at;
-    const int steps = static_cast<int>(args.conv.steps);
-    const int start =
-        static_cast<int>(tile) * (kVectors * kSize << bits) - static_cast<int>((args.tiles.phase + x_at) & (kSize - 1));
-    const int end = there ? steps : 0;  // what is stored lies before
+    const int steps = static_cast<int>(args.conv.steps), lanes = place.lanes, lane = place.lane;
+    const int start = place.start - static_cast<int>((args.tiles.phase + x_at) & (kSize - 1));
+    const int end = place.there ? steps : 0;  // what is stored lies before
 
     Vector v[kVectors];
-    Word before[kHistoryWords];
-    if (start >= 0 && start + (kVectors * kSize << bits) <= steps) {
+    if (start >= 0 && start + kVectors * kSize * lanes <= steps) {
       MEL_UNROLL
       for (int u = 0; u < kVectors; ++u) v[u].load(MEL_GLOBAL_CAST(const Word, x + start + (u * lanes + lane) * kSize));
     } else {
@@ -106,31 +140,17 @@ struct RowsConv {
         }
       }
     }
-    MEL_UNROLL
-    for (int i = 0; i < kHistoryWords; ++i) before[i] = Word(0);
-    if (start > 0 && start < steps && lane == lanes - 1) {
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) before[i] = MEL_GLOBAL_CAST(const Word, x + start)[i - kHistoryWords];
-    }
+    Vector before;
+    before.clear();
+    if (start > 0 && start < steps && place.is_last()) before.load(MEL_GLOBAL_CAST(const Word, x + (start - kSize)));
     float w[kTaps];
     const float bias = load_channel<kTaps>(args.conv, d, w);
 
-    const int beside = (t.lane() & ~(lanes - 1)) | ((lane - 1) & (lanes - 1));
     MEL_UNROLL
     for (int u = 0; u < kVectors; ++u) {
       const int p = start + (u * lanes + lane) * kSize;
       float taps[kHistory + kSize];
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) {
-        const Word own = v[u].word[4 - kHistoryWords + i];
-        const Word last = u == 0 ? before[i] : v[u == 0 ? 0 : u - 1].word[4 - kHistoryWords + i];
-        const Word got = t.shuffle(lane == lanes - 1 ? last : own, beside);
-        MEL_UNROLL
-        for (int j = 0; j < E::kPerWord; ++j) {
-          const int at = kHistory - kHistoryWords * E::kPerWord + i * E::kPerWord + j;
-          if (at >= 0) taps[at] = E::get(got, j);
-        }
-      }
+      taps_before<kType, kTaps>(t, v[u], u == 0 ? before : v[u == 0 ? 0 : u - 1], place.is_last(), place.beside, taps);
       MEL_UNROLL
       for (int i = 0; i < kSize; ++i) taps[kHistory + i] = v[u].get(i);
       if (u == 0 && p < kHistory) {  // steps before the first

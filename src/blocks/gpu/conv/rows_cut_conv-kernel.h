@@ -19,33 +19,25 @@ struct RowsCutConv {
   static constexpr int kMinBlocks = 5;
   static constexpr int kSize = E::kPerVector;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kHistoryWords = (kTaps - 2 + E::kPerWord) / E::kPerWord;
   using Cuts = RowCuts<kTaps, kSize>;
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     if (t.block() < args.final.blocks) return store_final_states<float, kThreads>(t, args.conv, args.final);
-    const int bits = args.tiles.lane_bits, lanes = 1 << bits, lane = t.lane() & (lanes - 1);
-    const std::uint32_t group = static_cast<std::uint32_t>(t.block() - args.final.blocks) * (kThreads >> bits) +
-                                (static_cast<std::uint32_t>(t.thread()) >> bits);
-    const bool there = group < args.tiles.tasks;  // lanes without a task go along for the shuffles
-    const std::uint32_t task = there ? group : args.tiles.tasks - 1;
-    const std::uint32_t rows = divided(task, args.tiles.by_tiles), tile = task - rows * args.tiles.by_tiles.divisor;
+    const RowLane place = row_lane<kThreads>(t, args.tiles, t.block() - args.final.blocks, kSize);
+    const std::int64_t item = place.item;
     Lane c;
-    const std::uint32_t item = divided(rows, args.tiles.by_channels);
     c.item = item;
-    c.d = static_cast<std::int64_t>(rows - item * args.tiles.by_channels.divisor) * kRows;
+    c.d = std::int64_t(place.row) * kRows;
     const std::int64_t x_at = series_at(args.conv.x, item, c.d), out_at = series_at(args.out, item, c.d);
     MEL_GLOBAL(const Scalar) x = MEL_GLOBAL_CAST(const Scalar, args.conv.x.data) + x_at;
     c.out = MEL_GLOBAL_CAST(Scalar, args.out.data) + out_at;
     const int steps = static_cast<int>(args.conv.steps);
-    const int start =
-        static_cast<int>(tile) * (kSize << bits) - static_cast<int>((args.tiles.phase + x_at) & (kSize - 1));
-    c.p = start + lane * kSize;
-    c.end = there ? steps : 0;
+    const int start = place.start - static_cast<int>((args.tiles.phase + x_at) & (kSize - 1));
+    c.p = start + place.lane * kSize;
+    c.end = place.there ? steps : 0;
     c.channels = static_cast<int>(mel_min(args.conv.channels - c.d, std::int64_t(kRows)));
 
-    Vector v[kRows];
-    Word before[kRows][kHistoryWords];
+    Vector v[kRows], before[kRows];
     MEL_UNROLL
     for (int u = 0; u < kRows; ++u) {
       MEL_GLOBAL(const Scalar) row = x + (u < c.channels ? u : 0) * args.conv.x.channel_stride;
@@ -54,29 +46,17 @@ struct RowsCutConv {
       } else {
         v[u].load_some(row, c.p, steps);
       }
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) {
-        before[u][i] = Word(0);
-        if (start > 0 && start < steps && lane == lanes - 1) {
-          before[u][i] = MEL_GLOBAL_CAST(const Word, row + start)[i - kHistoryWords];
-        }
+      before[u].clear();
+      if (start > 0 && start < steps && place.is_last()) {
+        before[u].load(MEL_GLOBAL_CAST(const Word, row + (start - kSize)));
       }
     }
     c.cuts.template find<0>(args.conv, item, c.p);
 
-    const int beside = (t.lane() & ~(lanes - 1)) | ((lane - 1) & (lanes - 1));
     MEL_UNROLL
     for (int u = 0; u < kRows; ++u) {
       float taps[kHistory + kSize];
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) {
-        const Word got = t.shuffle(lane == lanes - 1 ? before[u][i] : v[u].word[4 - kHistoryWords + i], beside);
-        MEL_UNROLL
-        for (int j = 0; j < E::kPerWord; ++j) {
-          const int at = kHistory - kHistoryWords * E::kPerWord + i * E::kPerWord + j;
-          if (at >= 0) taps[at] = E::get(got, j);
-        }
-      }
+      taps_before<kType, kTaps>(t, v[u], before[u], place.is_last(), place.beside, taps);
       MEL_UNROLL
       for (int i = 0; i < kSize; ++i) taps[kHistory + i] = v[u].get(i);
       if (u < c.channels && c.p + kSize > 0 && c.p < c.end && !c.cuts.states) store(args, u, v[u], taps, c);

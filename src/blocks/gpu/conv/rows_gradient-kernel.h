@@ -27,7 +27,6 @@ struct RowsConvGradient {
   static constexpr int kSize = E::kPerVector;
   static constexpr int kTile = 32 * kVectors * kSize;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kHistoryWords = (kTaps - 2 + E::kPerWord) / E::kPerWord;
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     if (t.block() < args.all.state_blocks) return store_state_gradients<float, kThreads>(t, args.all);
@@ -75,7 +74,7 @@ struct RowsConvGradient {
   // What is on its way of the present tile and, where that has been used, of the next.
   struct Tile {
     Vector x[kVectors], above[kVectors];
-    Word before[kHistoryWords];  // in lane 31, of the next tile from the time on when that of this one is taken
+    Vector before;  // in lane 31, of the next tile from the time on when that of this one is taken
   };
 
   MEL_FN static void go_through(MEL_THREAD_ARG t, MEL_ARGS(Args) args, std::int64_t item, int chunk,
@@ -146,13 +145,9 @@ struct RowsConvGradient {
   }
 
   MEL_FN static void load_before(MEL_LOCAL const Row& row, int start, int lane, MEL_LOCAL Tile& now) {
-    MEL_UNROLL
-    for (int i = 0; i < kHistoryWords; ++i) now.before[i] = Word(0);
+    now.before.clear();
     if (start > 0 && start < row.steps && lane == 31) {
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) {
-        now.before[i] = MEL_GLOBAL_CAST(const Word, row.x + start)[i - kHistoryWords];
-      }
+      now.before.load(MEL_GLOBAL_CAST(const Word, row.x + (start - kSize)));
     }
   }
 
@@ -162,25 +157,14 @@ struct RowsConvGradient {
   MEL_FN static void tile(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL const Row& row, int start,
                           bool more, MEL_LOCAL Tile& now, MEL_LOCAL Channel& c) {
     const int lane = t.lane();
-    Word before[kHistoryWords];
-    MEL_UNROLL
-    for (int i = 0; i < kHistoryWords; ++i) before[i] = now.before[i];
+    const Vector before = now.before;
     if (more) load_before(row, start - kTile, lane, now);
     MEL_UNROLL
     for (int u = kVectors - 1; u >= 0; --u) {
       const int p = start + (u * 32 + lane) * kSize;
       float taps[kHistory + kSize], g[kSize + kHistory];
-      MEL_UNROLL
-      for (int i = 0; i < kHistoryWords; ++i) {
-        const Word own = now.x[u].word[4 - kHistoryWords + i];
-        const Word last = u == 0 ? before[i] : now.x[u == 0 ? 0 : u - 1].word[4 - kHistoryWords + i];
-        const Word got = t.shuffle(lane == 31 ? last : own, (lane + 31) & 31);
-        MEL_UNROLL
-        for (int j = 0; j < E::kPerWord; ++j) {
-          const int at = kHistory - kHistoryWords * E::kPerWord + i * E::kPerWord + j;
-          if (at >= 0) taps[at] = E::get(got, j);
-        }
-      }
+      taps_before<kType, kTaps>(t, now.x[u], u == 0 ? before : now.x[u == 0 ? 0 : u - 1], lane == 31, (lane + 31) & 31,
+                                taps);
       MEL_UNROLL
       for (int i = 0; i < kSize; ++i) taps[kHistory + i] = now.x[u].get(i);
       const Vector above = now.above[u];

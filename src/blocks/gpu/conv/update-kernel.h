@@ -12,7 +12,7 @@ struct UpdateArgs {
   std::int64_t places;
   // Of the kernel for one step:
   FastDivision by_vectors;
-  int packed_weights;
+  int packed_weights, like_x;  // like_x: weight and bias are packed, and of x's type
 };
 
 MEL_FN void move_element(MEL_GLOBAL(void) data, int type, std::int64_t to, std::int64_t from) {
@@ -98,15 +98,15 @@ struct UpdateConv {
   }
 };
 
-// One new step, states of W - 1 or W places one channel after the other, everything of one type: a thread takes four
-// channels.
+// One new step, states of W - 1 or W places one channel after the other, everything of one type: a thread takes eight
+// bytes of x.
 template <int kType, int kTaps, int kPlaces>
 struct StepConv {
   using Args = UpdateArgs;
   using E = ConvElement<kType>;
   using Scalar = typename E::Scalar;
   static constexpr int kThreads = 128;
-  static constexpr int kWidth = 4;
+  static constexpr int kWidth = E::kPerVector / 2;
   using Vector = ChannelVector<kType, kWidth>;
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
@@ -122,7 +122,15 @@ struct StepConv {
     MEL_UNROLL
     for (int v = 0; v < kPlaces; ++v) old[v].load(state + v * kWidth);
     float w[kTaps][kWidth], y[kWidth];
-    load_channels<kTaps, kWidth>(args.conv, args.packed_weights, d, w, y);
+    if (args.like_x != 0) {
+      load_weight_vectors<kType, kTaps, kWidth>(args.conv, d, w);
+      Vector own;
+      own.load(MEL_GLOBAL_CAST(const Scalar, args.conv.bias) + d);
+      MEL_UNROLL
+      for (int i = 0; i < kWidth; ++i) y[i] = own.get(i);
+    } else {
+      load_channels<kTaps, kWidth>(args.conv, args.packed_weights, d, w, y);
+    }
     float rows[kWidth][kPlaces + 1], fresh[kPlaces][kWidth];  // a channel's state and its x
     MEL_UNROLL
     for (int i = 0; i < kWidth; ++i) {

@@ -68,20 +68,27 @@ inline UpdateArgs update_args(const ConvUpdateJob& job) {
   return args;
 }
 
+template <class Kernel, class Runner>
+void launch_step_conv(const ConvUpdateJob& job, Runner& runner) {
+  UpdateArgs args = update_args(job);
+  const std::int64_t vectors = job.channels / Kernel::kWidth;
+  const bool packed = packed_weights(job.weight, job.taps);
+  args.by_vectors = fast_division(vectors);
+  args.packed_weights = packed ? 1 : 0;
+  args.like_x = packed && job.taps != 3 && job.weight.dtype == job.x.dtype && job.bias.dtype == job.x.dtype &&
+                        job.bias.data != nullptr && job.bias.channel_stride == 1 && misalignment(job.bias.data, 16) == 0
+                    ? 1
+                    : 0;
+  runner.template launch<Kernel>(ceil_div(job.items * vectors, Kernel::kThreads), 0, args);
+}
+
 template <class Runner>
 void run_step_conv(const ConvUpdateJob& job, Runner& runner) {
-  UpdateArgs args = update_args(job);
-  const std::int64_t vectors = job.channels / 4;
-  args.by_vectors = fast_division(vectors);
-  args.packed_weights = packed_weights(job.weight, job.taps) ? 1 : 0;
   with_conv_type(job.x.dtype, [&](auto type) {
     with_conv_taps(job.taps, [&](auto taps) {
       constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
-      const auto run = [&]<class Kernel>(std::type_identity<Kernel>) {
-        runner.template launch<Kernel>(ceil_div(job.items * vectors, Kernel::kThreads), 0, args);
-      };
-      if (job.places == kTaps) return run(std::type_identity<StepConv<kType, kTaps, kTaps>>());
-      run(std::type_identity<StepConv<kType, kTaps, kTaps - 1>>());
+      if (job.places == kTaps) return launch_step_conv<StepConv<kType, kTaps, kTaps>>(job, runner);
+      launch_step_conv<StepConv<kType, kTaps, kTaps - 1>>(job, runner);
     });
   });
 }

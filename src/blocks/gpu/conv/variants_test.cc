@@ -2,6 +2,9 @@
 // small ones: the same bits as the generic kernels, which the other tests compare with the reference.
 #include <gtest/gtest.h>
 
+#include <type_traits>
+#include <utility>
+
 #include "blocks/gpu/conv/fast_backward.h"
 #include "blocks/gpu/conv/fast_forward.h"
 #include "ops/causal_conv1d/conv_fixtures.h"
@@ -49,36 +52,42 @@ std::vector<std::int64_t> offsets(std::int64_t steps, std::int64_t length) {
   return result;
 }
 
-template <int kMode>
-void check_walks(ConvCase c) {
+// In tiles of every size that calls take, of four channels a thread and of one.
+template <bool kFull>
+void check_tiles(const ConvCase& c) {
   with_conv_type(c.dtype, [&](auto type) {
     with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
-      using Kernel = ChannelsConvOf<decltype(type)::value, decltype(taps)::value, 4, kMode>;
-      for (const std::int64_t rounds : {1, 2, 3, 5}) {
-        expect_as_generic(c, [&](const ConvForwardJob& job, emulator::Runner& runner) {
-          launch_channels<Kernel>(job, 4, rounds * Kernel::kRound, runner);
-        });
-      }
+      constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
+      constexpr int kMany = kType == kSampleFloat32 ? 8 : 16;
+      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
+        launch_tiles<TilesConv<kType, kTaps, 4, kMany, kFull, 4>>(job, 4, kMany, runner);
+      });
+      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
+        launch_tiles<TilesConv<kType, kTaps, 4, 4, kFull, 5>>(job, 4, 4, runner);
+      });
+      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
+        launch_tiles<TilesConv<kType, kTaps, 1, 8, true, 5>>(job, 1, 8, runner);
+      });
     });
   });
 }
 
-TEST(ConvVariants, WalksOfEveryLength) {
+TEST(ConvVariants, TilesOfEveryLength) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t steps : {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 33, 75}) {
       ConvCase c{.channels = 12, .steps = steps, .taps = 2 + steps % 3, .dtype = dtype};
       c.initial = steps % 2 == 1;
       c.residual = steps % 4 == 0;
       c.place_x = c.place_out = channel_last();
-      check_walks<kConvPlain>(c);
+      check_tiles<false>(c);
       c.mask = true;
-      check_walks<kConvMasked>(c);
+      check_tiles<true>(c);
       if (HasFailure()) return;
     }
   }
 }
 
-TEST(ConvVariants, SequencesThatEndWhereWalksDo) {
+TEST(ConvVariants, SequencesThatEndWhereTilesDo) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t length : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 40}) {
       ConvCase c{.items = 1, .channels = 12, .steps = 83, .taps = 2 + length % 3, .dtype = dtype};
@@ -87,19 +96,19 @@ TEST(ConvVariants, SequencesThatEndWhereWalksDo) {
       c.mask = length % 3 == 0;
       c.initial = length % 4 != 0;
       c.cu_seqlens = offsets(c.steps, length);
-      check_walks<kConvMasked>(c);
+      check_tiles<true>(c);
       c.cu_seqlens.clear();
       c.items = 2;
       c.seq_idx = numbers(c, length);
-      check_walks<kConvMasked>(c);
+      check_tiles<true>(c);
       c.mask = false;
-      check_walks<kConvSequences>(c);
+      check_tiles<true>(c);
       if (HasFailure()) return;
     }
   }
 }
 
-TEST(ConvVariants, RowsOfEightVectors) {
+TEST(ConvVariants, RowsOfFourVectors) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t steps : {1, 100, 1024, 2048, 4097}) {
       ConvCase c{.channels = 3, .steps = steps, .taps = 2 + steps % 3, .dtype = dtype};
@@ -109,11 +118,42 @@ TEST(ConvVariants, RowsOfEightVectors) {
       expect_as_generic(c, [&](const ConvForwardJob& job, emulator::Runner& runner) {
         with_conv_type(c.dtype, [&](auto type) {
           with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
-            launch_rows<RowsConv<decltype(type)::value, decltype(taps)::value, 8>>(job, 8, 1, runner);
+            launch_rows<RowsConv<decltype(type)::value, decltype(taps)::value, 4>>(job, 4, 1, runner);
           });
         });
       });
       if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ConvVariants, AlignedRows) {
+  for (const DType dtype : kTypes) {
+    for (const std::int64_t steps : {8, 24, 136, 512, 1024, 1032, 2304}) {
+      for (const std::int64_t gap : {0, 8}) {
+        ConvCase c{.items = 3, .channels = 5, .steps = steps, .taps = 2 + steps / 8 % 3, .dtype = dtype};
+        c.weights = steps % 16 == 0 ? dtype : DType::kFloat32;
+        c.activation = gap > 0 ? ConvActivation::kNone : ConvActivation::kSilu;
+        c.place_x.gap = c.place_out.gap = gap;
+        with_conv_type(c.dtype, [&](auto type) {
+          with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
+            constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
+            const auto check = [&]<int kVectors>(std::integral_constant<int, kVectors>) {
+              expect_as_generic(c, [](ConvForwardJob job, emulator::Runner& runner) {
+                const ConvSeries states = std::exchange(job.final_states, {});
+                ASSERT_TRUE(takes_aligned_rows(job));
+                launch_aligned_rows<kType, kTaps, kVectors>(job, runner);
+                job.final_states = states;
+                run_final_states<float>(job, runner);
+              });
+            };
+            check(std::integral_constant<int, 1>());
+            check(std::integral_constant<int, 2>());
+            check(std::integral_constant<int, 4>());
+          });
+        });
+        if (HasFailure()) return;
+      }
     }
   }
 }
@@ -148,7 +188,7 @@ TEST(ConvVariants, FourRowsAtOnceWithSequences) {
 
 // The gradient of x bit for bit; of weight and bias within what sums in another order may differ by.
 template <class Launch>
-void expect_gradient_as_generic(const ConvCase& c, const Launch& launch) {
+void expect_gradient_as_generic(const ConvCase& c, const Launch& launch, bool final_states = true) {
   const ConvTensors t(c);
   const ConvCall call = check_causal_conv1d("conv", t.x, t.weight, t.inputs);
   const Array above = Array(c.dtype, t.x.tensor().shape, c.place_out).randomize(c.seed + 11);
@@ -157,8 +197,8 @@ void expect_gradient_as_generic(const ConvCase& c, const Launch& launch) {
   const Array weight[2] = {{DType::kFloat32, {c.channels, c.taps}}, {DType::kFloat32, {c.channels, c.taps}}};
   const Array bias[2] = {{DType::kFloat32, {c.channels}}, {DType::kFloat32, {c.channels}}};
   const auto job = [&](int i) {
-    return conv_backward_gpu_job(above, &above_states.tensor(), t.x, t.weight, t.inputs, t.params, call,
-                                 {&x[i].tensor(), &weight[i].tensor(), &bias[i].tensor()});
+    return conv_backward_gpu_job(above, final_states ? &above_states.tensor() : nullptr, t.x, t.weight, t.inputs,
+                                 t.params, call, {&x[i].tensor(), &weight[i].tensor(), &bias[i].tensor()});
   };
   emulator::Runner runner;
   launch(job(0), runner);
@@ -189,6 +229,37 @@ TEST(ConvVariants, GradientTilesOfSeveralVectors) {
         });
       });
       if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ConvVariants, AlignedGradients) {
+  for (const DType dtype : kTypes) {
+    for (const std::int64_t steps : {8, 24, 136, 512, 1032, 2304}) {
+      for (const std::int64_t gap : {0, 8}) {
+        ConvCase c{.items = 3, .channels = 5, .steps = steps, .taps = 2 + steps / 8 % 3, .dtype = dtype};
+        c.weights = steps % 16 == 0 ? dtype : DType::kFloat32;
+        c.activation = gap > 0 ? ConvActivation::kNone : ConvActivation::kSilu;
+        c.place_x.gap = c.place_out.gap = gap;
+        with_conv_type(c.dtype, [&](auto type) {
+          with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
+            constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
+            for (const std::int64_t rounds : {1, 2, 100}) {
+              const auto check = [&]<int kVectors>(std::integral_constant<int, kVectors>) {
+                const auto launch = [&](const ConvBackwardJob& job, emulator::Runner& runner) {
+                  ASSERT_TRUE(takes_aligned_rows(job));
+                  launch_aligned_gradient<AlignedConvGradient<kType, kTaps, kVectors, 4>>(job, kVectors, rounds,
+                                                                                          runner);
+                };
+                expect_gradient_as_generic(c, launch, false);
+              };
+              check(std::integral_constant<int, 1>());
+              check(std::integral_constant<int, 4>());
+            }
+          });
+        });
+        if (HasFailure()) return;
+      }
     }
   }
 }
