@@ -37,7 +37,8 @@ struct AlignedConvGradient {
     c.d = block - group * args.by_channels.divisor;
     c.bias = load_channel_like<kType, kTaps>(args.conv, args.like_x, c.d, c.w);
     MEL_UNROLL
-    for (int k = 0; k <= kTaps; ++k) c.sums[k] = 0.0f;
+    for (int k = 0; k < kTaps; ++k) c.sums[k] = 0.0f;
+    c.bias_sums[0] = c.bias_sums[1] = 0.0f;
     const std::uint32_t first = group * args.group_tasks, end = mel_min(first + args.group_tasks, args.tasks);
     const std::uint32_t at_once = static_cast<std::uint32_t>(kThreads >> args.lane_bits);
     const std::uint32_t own = static_cast<std::uint32_t>(t.thread()) >> args.lane_bits;
@@ -53,7 +54,7 @@ struct AlignedConvGradient {
   struct Channel {
     std::uint32_t d;
     float w[kTaps], bias;
-    float sums[kTaps + 1];
+    float sums[kTaps], bias_sums[2];  // of even and of odd steps: fewer roundings one upon the other
   };
 
   MEL_FN static void tile(MEL_THREAD_ARG t, MEL_ARGS(Args) args, std::uint32_t task, bool there, MEL_LOCAL Channel& c) {
@@ -143,22 +144,13 @@ struct AlignedConvGradient {
       MEL_UNROLL
       for (int i = 0; i < kSize; ++i) {
         y[i] = 0.0f;
+        c.bias_sums[i % 2] = c.bias_sums[i % 2] + g[i];
         MEL_UNROLL
         for (int k = 0; k < kTaps; ++k) {
           c.sums[k] = mel_fma(g[i], taps[i + k], c.sums[k]);
           y[i] = mel_fma(c.w[kTaps - 1 - k], g[i + k], y[i]);
         }
       }
-      // In pairs: fewer roundings one upon the other.
-      float pairs[kSize / 2];
-      MEL_UNROLL
-      for (int i = 0; i < kSize / 2; ++i) pairs[i] = g[2 * i] + g[2 * i + 1];
-      MEL_UNROLL
-      for (int half = kSize / 4; half > 0; half /= 2) {
-        MEL_UNROLL
-        for (int i = 0; i < half; ++i) pairs[i] = pairs[i] + pairs[i + half];
-      }
-      c.sums[kTaps] = c.sums[kTaps] + pairs[0];
       if (u * apart >= left) continue;
       Vector result;
       result.set(y);
@@ -170,7 +162,7 @@ struct AlignedConvGradient {
                             MEL_SHARED(float) shared) {
     MEL_UNROLL
     for (int k = 0; k <= kTaps; ++k) {
-      float sum = c.sums[k];
+      float sum = k < kTaps ? c.sums[k < kTaps ? k : 0] : c.bias_sums[0] + c.bias_sums[1];
       MEL_UNROLL
       for (int mask = 16; mask > 0; mask /= 2) sum = sum + t.shuffle_xor(sum, mask);
       if (t.lane() == 0) shared[t.warp() * (kTaps + 1) + k] = sum;
