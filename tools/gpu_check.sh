@@ -8,7 +8,7 @@
 #   bench     the benchmark's suite "cuda", as table and JSON; `bench conv-cuda`: that of the convolution, beside Dao-AILab's
 #             causal_conv1d where its wheel for that Python and PyTorch lies in build/gpu/dao_wheel
 #   variants  every variant of the fast kernels on the benchmark's sizes
-#   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over tests/gpu/test_reduced.py
+#   sanitize  compute-sanitizer's memcheck, racecheck and synccheck over tests/gpu/test_reduced*.py
 #   ncu       what limits the main kernels, as text
 #
 # PART may be followed by arguments for pytest, the benchmark or tools/gpu_profile.py. What is carried: the package's
@@ -93,7 +93,7 @@ sanitize() {
   for tool in memcheck racecheck synccheck; do
     # Ours alone: PyTorch's kernels are PyTorch's. Without its cache each tensor is an allocation whose ends are known.
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 190 compute-sanitizer --tool "$tool" --kernel-name kernel_substring=run_kernel \
-      --error-exitcode 9 --print-limit 20 python -m pytest -q -x -p no:cacheprovider tests/gpu/test_reduced.py "$@" \
+      --error-exitcode 9 --print-limit 20 python -m pytest -q -x -p no:cacheprovider tests/gpu/test_reduced*.py "$@" \
       >"$OUT/$tool.txt" 2>&1 || failed=1
     echo "--- $tool" && tail -n 8 "$OUT/$tool.txt"
   done

@@ -8,6 +8,8 @@
 #include <numbers>
 #include <utility>
 
+#include "blocks/fft/unit_circle.h"
+
 namespace melisma {
 namespace {
 
@@ -25,32 +27,10 @@ std::shared_ptr<const Plan> cached(const Key& key, Make make) {
   return plans.emplace(key, std::move(plan)).first->second;
 }
 
-// exp(-2 pi i j / n) for 0 <= j < n out of a table of its first octant, so that a large size touches few fresh pages;
-// the whole circle where n is no multiple of 8.
-class UnitCircle {
- public:
-  explicit UnitCircle(std::int64_t n) : n_(n), first_(static_cast<std::size_t>(n % 8 == 0 ? n / 8 + 1 : n)) {
-    for (std::size_t j = 0; j < first_.size(); ++j) first_[j] = twiddle(static_cast<std::int64_t>(j), n);
-  }
-
-  Twiddle operator()(std::int64_t j) const {
-    if (n_ % 8 != 0) return first_[static_cast<std::size_t>(j)];
-    const std::int64_t quarter = 4 * j / n_, rest = j - quarter * (n_ / 4);
-    const bool mirrored = rest > n_ / 8;  // at the angle pi/4: cos and sin change places
-    const Twiddle& a = first_[static_cast<std::size_t>(mirrored ? n_ / 4 - rest : rest)];
-    const double re = mirrored ? -a.im : a.re, im = mirrored ? -a.re : a.im;
-    switch (quarter) {  // times (-i)^quarter
-      case 0: return {re, im};
-      case 1: return {im, -re};
-      case 2: return {-re, -im};
-      default: return {-im, re};
-    }
-  }
-
- private:
-  std::int64_t n_;
-  std::vector<Twiddle> first_;
-};
+template <typename T>
+UnitCircle unit_circle(std::int64_t n) {
+  return {n, sizeof(T) == sizeof(double)};
+}
 
 void output_positions(const std::vector<int>& radices, std::size_t level, std::int64_t n, std::int64_t base,
                       std::int64_t first, std::int64_t step, std::vector<std::int32_t>& position) {
@@ -97,7 +77,7 @@ std::shared_ptr<const FftPlan<T>> make_fft_plan(std::int64_t n, int first) {
   const std::vector<int> radices = factorise(n, first);
   auto plan = std::make_shared<FftPlan<T>>();
   plan->n = n;
-  append_passes(*plan, radices, 0, UnitCircle(n));
+  append_passes(*plan, radices, 0, unit_circle<T>(n));
   plan->position.resize(static_cast<std::size_t>(n));
   output_positions(radices, 0, n, 0, 0, 1, plan->position);
   return plan;
@@ -194,19 +174,21 @@ template <typename T>
 std::shared_ptr<const RowsPlan<T>> rows_plan(std::int64_t n, int lanes) {
   return cached<std::pair<std::int64_t, int>, RowsPlan<T>>({n, lanes}, [&] {
     auto plan = std::make_shared<RowsPlan<T>>();
-    const UnitCircle circle(n);
+    const UnitCircle circle = unit_circle<T>(n);
     const std::int64_t m = n / lanes;
     plan->fft.n = n;
     plan->fft.passes.push_back({lanes, n, m, nullptr});
     append_passes(plan->fft, factorise(n, lanes), 1, circle);
-    plan->first_twiddles.reserve(static_cast<std::size_t>((m + lanes - 1) / lanes * (lanes - 1) * 2 * lanes));
+    const std::size_t rows = static_cast<std::size_t>(lanes - 1) * 2, width = static_cast<std::size_t>(lanes);
+    plan->first_twiddles.resize(static_cast<std::size_t>((m + lanes - 1) / lanes) * rows * width);
+    T* next = plan->first_twiddles.data();
     for (std::int64_t block = 0; block < m; block += lanes) {
       const std::int64_t p = std::min<std::int64_t>(block, m - lanes);
-      for (int k = 1; k < lanes; ++k) {
-        for (const double Twiddle::*part : {&Twiddle::re, &Twiddle::im}) {
-          for (int lane = 0; lane < lanes; ++lane) {
-            plan->first_twiddles.push_back(static_cast<T>(circle((p + lane) * k).*part));
-          }
+      for (int k = 1; k < lanes; ++k, next += 2 * width) {
+        for (int lane = 0; lane < lanes; ++lane) {
+          const Twiddle t = circle((p + lane) * k);
+          next[lane] = static_cast<T>(t.re);
+          next[lane + lanes] = static_cast<T>(t.im);
         }
       }
     }
@@ -221,7 +203,7 @@ std::shared_ptr<const RealTwiddles<T>> real_twiddles(std::int64_t n) {
     const std::size_t count = static_cast<std::size_t>(n / 4 + 1);
     result->re.resize(count);
     result->im.resize(count);
-    const UnitCircle circle(n);
+    const UnitCircle circle = unit_circle<T>(n);
     for (std::size_t k = 0; k < count; ++k) {
       const Twiddle w = circle(static_cast<std::int64_t>(k));
       result->re[k] = static_cast<T>(w.re);

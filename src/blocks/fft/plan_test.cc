@@ -23,6 +23,30 @@ TEST(Plan, TwiddlesAreExactToAnUlp) {
   }
 }
 
+// Rounded once from values good to 2^-51: half a unit of float32's, and next to nothing.
+TEST(Plan, TablesInFloat32AreRoundedOnce) {
+  for (const std::int64_t n : {16, 96, 720, 1024, 4096, 30000, 65536}) {
+    const auto check = [n](float got, double want) {
+      EXPECT_NEAR(got, want, std::abs(want) * (0x1p-24 + 0x1p-50) + 0x1p-52) << n;
+    };
+    const auto real = real_twiddles<float>(n);
+    for (std::int64_t k = 0; k <= n / 4; ++k) {
+      const reference::Complex want = reference::unit_root(k, n, -1);
+      check(real->re[static_cast<std::size_t>(k)], want.real());
+      check(real->im[static_cast<std::size_t>(k)], want.imag());
+    }
+    const FftPass<float>& first = fft_plan<float>(n, 0)->passes.front();
+    const float* got = first.twiddles;
+    for (std::int64_t j = 0; j < first.sub_block; ++j) {
+      for (int k = 1; k < first.radix; ++k, got += 2) {
+        const reference::Complex want = reference::unit_root(j * k, n, -1);
+        check(got[0], want.real());
+        check(got[1], want.imag());
+      }
+    }
+  }
+}
+
 TEST(Plan, SmoothSizesFactorise) {
   for (std::int64_t n = 1; n <= 3000; ++n) {
     std::int64_t rest = n;

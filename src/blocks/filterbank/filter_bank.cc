@@ -72,10 +72,8 @@ void FilterBank::append(std::int64_t first_bin, const std::vector<double>& weigh
   const bool empty = begin == end;
   band_.push_back({empty ? 0 : first_bin + static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin),
                    static_cast<std::int64_t>(weights64_.size())});
-  for (std::size_t i = begin; i < end; ++i) {
-    weights64_.push_back(weights[i]);
-    weights32_.push_back(static_cast<float>(weights[i]));
-  }
+  weights64_.insert(weights64_.end(), weights.data() + begin, weights.data() + end);
+  weights32_.insert(weights32_.end(), weights.data() + begin, weights.data() + end);
 }
 
 FilterBank::FilterBank(const Tensor& weights) : FilterBank(std::int64_t{0}) {
@@ -136,11 +134,12 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
     const double height = params.norm == MelNorm::kSlaney ? 2.0 / (right - left) : 1.0;
     const std::int64_t first =
         step > 0 ? std::clamp<std::int64_t>(static_cast<std::int64_t>(left / step), 0, bins - 1) : 0;
-    weights.clear();
-    for (std::int64_t k = first; k < bins; ++k) {
-      const double f = static_cast<double>(k) * step;
-      if (f > right) break;
-      weights.push_back(height * std::max(0.0, std::min((f - left) / (center - left), (right - f) / (right - center))));
+    std::int64_t last = step > 0 ? static_cast<std::int64_t>(std::min(right / step + 1, double(bins - 1))) : bins - 1;
+    while (last > first && static_cast<double>(last) * step > right) --last;
+    weights.resize(static_cast<std::size_t>(last - first + 1));
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const double f = static_cast<double>(first + static_cast<std::int64_t>(i)) * step;
+      weights[i] = height * std::max(0.0, std::min((f - left) / (center - left), (right - f) / (right - center)));
     }
     bank.append(first, weights);
   }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <string>
 
+#include "blocks/fft/unit_circle.h"
 #include "runtime/check.h"
 
 namespace melisma {
@@ -24,10 +24,8 @@ double bessel_i0(double x) {
   return sum;
 }
 
-// The window at position x of [0, 1], symmetric around 1/2.
-using Curve = double (*)(double x, double parameter);
-
-double cosine(double x, int harmonic) { return std::cos(2.0 * std::numbers::pi * harmonic * x); }
+// The window at position x of [0, 1], symmetric around 1/2; cosine: of 2 pi x.
+using Curve = double (*)(double x, double cosine, double parameter);
 
 struct NamedCurve {
   std::string_view name;
@@ -35,16 +33,16 @@ struct NamedCurve {
 };
 
 constexpr NamedCurve kCurves[] = {
-    {"hann", [](double x, double) { return 0.5 - 0.5 * cosine(x, 1); }},
-    {"hamming", [](double x, double) { return 0.54 - 0.46 * cosine(x, 1); }},
-    {"blackman", [](double x, double) { return 0.42 - 0.5 * cosine(x, 1) + 0.08 * cosine(x, 2); }},
-    {"bartlett", [](double x, double) { return 2.0 * x; }},  // x <= 1/2, the rest being mirrored
+    {"hann", [](double, double c, double) { return 0.5 - 0.5 * c; }},
+    {"hamming", [](double, double c, double) { return 0.54 - 0.46 * c; }},
+    {"blackman", [](double, double c, double) { return 0.42 - 0.5 * c + 0.08 * (2.0 * c * c - 1.0); }},
+    {"bartlett", [](double x, double, double) { return 2.0 * x; }},  // x <= 1/2, the rest being mirrored
     {"kaiser",
-     [](double x, double beta) {
+     [](double x, double, double beta) {
        const double r = 2.0 * x - 1.0;
        return bessel_i0(beta * std::sqrt(std::fmax(0.0, 1.0 - r * r))) / bessel_i0(beta);
      }},
-    {"rectangular", [](double, double) { return 1.0; }},
+    {"rectangular", [](double, double, double) { return 1.0; }},
 };
 
 Curve curve_named(std::string_view name) {
@@ -66,8 +64,10 @@ void fill(Curve curve, bool periodic, double parameter, const Tensor& out) {
     return;
   }
   const std::int64_t period = periodic ? length : length - 1;  // w[i] == w[period - i], exactly
+  const UnitCircle circle(period, false);
   for (std::int64_t i = 0; i <= period / 2; ++i) {
-    w[i * stride] = static_cast<T>(curve(static_cast<double>(i) / static_cast<double>(period), parameter));
+    w[i * stride] =
+        static_cast<T>(curve(static_cast<double>(i) / static_cast<double>(period), circle(i).re, parameter));
   }
   for (std::int64_t i = period / 2 + 1; i < length; ++i) w[i * stride] = w[(period - i) * stride];
 }

@@ -18,7 +18,7 @@ std::vector<double> window(const char* name, bool periodic, std::int64_t length,
 }
 
 TEST(Window, Formulas) {
-  for (const std::int64_t length : {2, 3, 4, 7, 400, 1103}) {
+  for (const std::int64_t length : {2, 3, 4, 7, 400, 1103, 8192, 65536}) {
     for (const bool periodic : {true, false}) {
       const double period = static_cast<double>(periodic ? length : length - 1);
       const auto hann = window("hann", periodic, length), hamming = window("hamming", periodic, length),

@@ -61,7 +61,8 @@ inline FastDivision fast_division(std::int64_t divisor) {
   return {static_cast<std::uint32_t>((power + by - 1) / by), static_cast<std::uint32_t>(divisor), shift};
 }
 
-// Threads of one vector each from which on they take four: enough to fill the largest device with those.
+// Threads of one vector each from which on they take as many as suit them: enough to fill the largest device with
+// those.
 inline constexpr std::int64_t kManyVectors = 132 * 2048 * 2;
 // And up to which a thread takes one.
 inline constexpr std::int64_t kFewVectors = 132 * 128;
@@ -167,7 +168,8 @@ inline bool packed_weights(const ConvMatrix& weight, int taps) {
 }
 
 // Whether weight and bias are of x's type, and the weights packed.
-inline bool weights_like_x(const ConvInputsJob& job) {
+template <class Job>
+bool weights_like_x(const Job& job) {
   return packed_weights(job.weight, job.taps) && job.bias.data != nullptr && job.weight.dtype == job.x.dtype &&
          job.bias.dtype == job.x.dtype;
 }

@@ -64,7 +64,7 @@ struct TilesConv {
       load_state_vectors<kHistory, kWidth>(args.conv.initial, initial_row(args.conv, item), c.d, c.before);
     }
     if (kFull) {
-      const Cuts cuts = find_cuts(t, args.conv, beside, c);
+      const Cuts cuts = find_cuts(t, args.conv, beside);
       if (!t.all(cuts.none)) return cut_steps(t, args, x, cuts, there, c);
       if (args.conv.mask.data != nullptr) return known_steps<true>(t, args, cuts.mask, there, c);
     }
@@ -104,8 +104,7 @@ struct TilesConv {
     if (args.seq_idx.data != nullptr) result.key = key_at(args, c.item, result.step);
     return result;
   }
-  MEL_FN static Cuts find_cuts(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
-                               MEL_LOCAL const Tile& c) {
+  MEL_FN static Cuts find_cuts(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside) {
     Cuts result{true, beside.mask, (1 << kTaps) - 1, 0, -1};
     if (args.seq_idx.data != nullptr) {
       const std::int32_t first = t.shuffle(beside.key, 0);

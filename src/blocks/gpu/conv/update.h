@@ -72,13 +72,10 @@ template <class Kernel, class Runner>
 void launch_step_conv(const ConvUpdateJob& job, Runner& runner) {
   UpdateArgs args = update_args(job);
   const std::int64_t vectors = job.channels / Kernel::kWidth;
-  const bool packed = packed_weights(job.weight, job.taps);
+  const bool bias_vectors = job.bias.channel_stride == 1 && misalignment(job.bias.data, 16) == 0;
   args.by_vectors = fast_division(vectors);
-  args.packed_weights = packed ? 1 : 0;
-  args.like_x = packed && job.taps != 3 && job.weight.dtype == job.x.dtype && job.bias.dtype == job.x.dtype &&
-                        job.bias.data != nullptr && job.bias.channel_stride == 1 && misalignment(job.bias.data, 16) == 0
-                    ? 1
-                    : 0;
+  args.packed_weights = packed_weights(job.weight, job.taps) ? 1 : 0;
+  args.like_x = weights_like_x(job) && job.taps != 3 && bias_vectors ? 1 : 0;
   runner.template launch<Kernel>(ceil_div(job.items * vectors, Kernel::kThreads), 0, args);
 }
 

@@ -127,14 +127,20 @@ TEST(ConvVariants, RowsOfFourVectors) {
   }
 }
 
+// Of whole vectors, `gap` steps between the rows.
+ConvCase aligned_case(DType dtype, std::int64_t steps, std::int64_t gap) {
+  ConvCase c{.items = 3, .channels = 5, .steps = steps, .taps = 2 + steps / 8 % 3, .dtype = dtype};
+  c.weights = steps % 16 == 0 ? dtype : DType::kFloat32;
+  c.activation = gap > 0 ? ConvActivation::kNone : ConvActivation::kSilu;
+  c.place_x.gap = c.place_out.gap = gap;
+  return c;
+}
+
 TEST(ConvVariants, AlignedRows) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t steps : {8, 24, 136, 512, 1024, 1032, 2304}) {
       for (const std::int64_t gap : {0, 8}) {
-        ConvCase c{.items = 3, .channels = 5, .steps = steps, .taps = 2 + steps / 8 % 3, .dtype = dtype};
-        c.weights = steps % 16 == 0 ? dtype : DType::kFloat32;
-        c.activation = gap > 0 ? ConvActivation::kNone : ConvActivation::kSilu;
-        c.place_x.gap = c.place_out.gap = gap;
+        const ConvCase c = aligned_case(dtype, steps, gap);
         with_conv_type(c.dtype, [&](auto type) {
           with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
             constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
@@ -237,10 +243,7 @@ TEST(ConvVariants, AlignedGradients) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t steps : {8, 24, 136, 512, 1032, 2304}) {
       for (const std::int64_t gap : {0, 8}) {
-        ConvCase c{.items = 3, .channels = 5, .steps = steps, .taps = 2 + steps / 8 % 3, .dtype = dtype};
-        c.weights = steps % 16 == 0 ? dtype : DType::kFloat32;
-        c.activation = gap > 0 ? ConvActivation::kNone : ConvActivation::kSilu;
-        c.place_x.gap = c.place_out.gap = gap;
+        const ConvCase c = aligned_case(dtype, steps, gap);
         with_conv_type(c.dtype, [&](auto type) {
           with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
             constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
