@@ -61,6 +61,7 @@ struct Shuffles {
     MEL_GLOBAL(float) turned;
     MEL_GLOBAL(std::int64_t) down;
     MEL_GLOBAL(double) twice;
+    MEL_GLOBAL(int) counts;  // on how many lanes something is true, and whether it is on all
   };
   static constexpr int kThreads = 64;
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
@@ -70,6 +71,8 @@ struct Shuffles {
     // The second may be reached by one lane before another has taken from the first.
     const double once = t.shuffle_xor(i * 0.5, 1);
     args.twice[i] = t.shuffle_xor(once + 100, 1);
+    args.counts[2 * i] = t.count(t.lane() % 3 == 0 || t.thread() >= 32);
+    args.counts[2 * i + 1] = t.all(t.lane() != 7 || t.thread() >= 32) ? 1 : 0;
   }
 };
 
@@ -78,12 +81,15 @@ TEST(Emulator, Shuffles) {
     std::vector<float> turned(64, NAN);
     std::vector<std::int64_t> down(64, -1);
     std::vector<double> twice(64, NAN);
-    Runner(options).launch<Shuffles>(1, 0, {turned.data(), down.data(), twice.data()});
+    std::vector<int> counts(128, -1);
+    Runner(options).launch<Shuffles>(1, 0, {turned.data(), down.data(), twice.data(), counts.data()});
     for (int i = 0; i < 64; ++i) {
       const int lane = i % 32, warp = i / 32 * 32;
       EXPECT_EQ(turned[i], warp + (lane + 1) % 32);
       EXPECT_EQ(down[i], static_cast<std::int64_t>(lane + 4 < 32 ? i + 4 : i) << 40);
       EXPECT_EQ(twice[i], i * 0.5 + 100);
+      EXPECT_EQ(counts[2 * i], i < 32 ? 11 : 32);
+      EXPECT_EQ(counts[2 * i + 1], i < 32 ? 0 : 1);
     }
   }
 }

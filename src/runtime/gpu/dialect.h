@@ -31,6 +31,7 @@
 //                                 for float, int32, uint32 (and double, int64 but on Metal). Every lane of the warp
 //                                 takes part.
 //   t.all(value)                  whether it is true on every lane of the warp, all of which take part
+//   t.count(value)                on how many lanes it is true, likewise
 //   t.bulk_store(to, from, bytes) by all 32 lanes of a warp, from shared to device memory: starts it. Lengths and both
 //                                 addresses are multiples of 16. Shared memory written by the warp's lanes is seen
 //                                 after t.sync_warp_bulk(), which stands before it instead of sync_warp().

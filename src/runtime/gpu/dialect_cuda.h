@@ -156,6 +156,7 @@ struct Thread {
     return __shfl_down_sync(0xFFFFFFFFu, value, delta);
   }
   MEL_FN bool all(bool value) const { return __all_sync(0xFFFFFFFFu, value) != 0; }
+  MEL_FN int count(bool value) const { return __popc(__ballot_sync(0xFFFFFFFFu, value)); }
 
   MEL_FN void prefetch(const void* p) const { asm volatile("prefetch.global.L1 [%0];" ::"l"(p)); }
 

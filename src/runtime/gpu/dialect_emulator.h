@@ -150,10 +150,11 @@ class Thread {
     return shuffle(value, lane() + delta < 32 ? lane() + delta : lane(), site);
   }
 
-  bool all(bool value, Site site = Site::here()) const {
+  bool all(bool value, Site site = Site::here()) const { return count(value, site) == 32; }
+  int count(bool value, Site site = Site::here()) const {
     int result = value ? 1 : 0;
-    for (int mask = 16; mask > 0; mask /= 2) result &= shuffle_xor(result, mask, site);
-    return result != 0;
+    for (int mask = 16; mask > 0; mask /= 2) result += shuffle_xor(result, mask, site);
+    return result;
   }
 
   template <typename T>

@@ -144,6 +144,7 @@ struct Thread {
     return metal::simd_shuffle_down(value, static_cast<std::uint16_t>(delta));
   }
   MEL_FN bool all(bool value) const { return metal::simd_all(value); }
+  MEL_FN int count(bool value) const { return metal::simd_sum(value ? 1 : 0); }
 
   // Copies are the lanes' own loads and stores.
   MEL_FN void async_load8(threadgroup void* to, device const void* from) const {

@@ -30,6 +30,9 @@ inline std::string choose_conv_gradient(const ConvBackwardJob& job, ConvKernel* 
     return "";
   }
   if (!by_channels) return "neither steps nor channels of x and its gradients are contiguous";
+  if (!has_short_steps(in.x) || !has_short_steps(job.grad_out) || !has_short_steps(x_gradient)) {
+    return "steps are 2^31 elements apart or more";
+  }
   *kernel = ConvKernel::kChannels;
   return "";
 }

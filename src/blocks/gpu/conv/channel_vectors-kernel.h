@@ -199,18 +199,25 @@ MEL_FN void load_bias(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (
   }
 }
 
-// Both. Of one type and packed, all are on their way before the first is converted: this is what a small call waits
-// for.
+// Both. packed: load_weight_vectors' condition holds; 2: the bias lies together, aligned to 16 bytes, and is of the
+// weights' type. All are on their way before the first is converted: this is what a small call waits for.
 template <int kWeightType, int kTaps, int kWidth>
 MEL_FN void load_channels_of(MEL_ARGS(ConvArgs) args, std::int64_t d, MEL_LOCAL float (&weights)[kTaps][kWidth],
                              MEL_LOCAL float (&bias)[kWidth]) {
+  constexpr int kTogether = kWidth % 4 == 0 ? 4 : 1;
+  ChannelVector<kWeightType, kTogether> parts[kWidth / kTogether];
+  MEL_UNROLL
+  for (int i = 0; i < kWidth; i += kTogether) {
+    parts[i / kTogether].load(MEL_GLOBAL_CAST(const typename ConvElement<kWeightType>::Scalar, args.bias) + d + i);
+  }
   load_weight_vectors<kWeightType, kTaps, kWidth>(args, d, weights);
-  load_bias_of<kWeightType, kWidth>(args, d, bias);
+  MEL_UNROLL
+  for (int i = 0; i < kWidth; ++i) bias[i] = parts[i / kTogether].get(i % kTogether);
 }
 template <int kTaps, int kWidth>
 MEL_FN void load_channels(MEL_ARGS(ConvArgs) args, int packed, std::int64_t d,
                           MEL_LOCAL float (&weights)[kTaps][kWidth], MEL_LOCAL float (&bias)[kWidth]) {
-  if (kWidth * kTaps % 8 == 0 && packed != 0 && args.bias != nullptr && args.bias_type == args.weight_type) {
+  if (kWidth * kTaps % 8 == 0 && packed == 2) {
     switch (args.weight_type) {
       case kSampleFloat16: return load_channels_of<kSampleFloat16, kTaps, kWidth>(args, d, weights, bias);
       case kSampleBFloat16: return load_channels_of<kSampleBFloat16, kTaps, kWidth>(args, d, weights, bias);

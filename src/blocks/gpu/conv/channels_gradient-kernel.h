@@ -17,7 +17,7 @@ struct ChannelsConvGradient {
     ConvGradientArgs all;
     FastDivision by_columns, by_chunks;  // blocks along the channels; chunks of an item
     int vectors, vector_bits;            // vectors of channels; a block's: 2^vector_bits, of a few groups
-    int packed_weights;
+    int packed;
   };
   static constexpr int kThreads = 128;
   static constexpr int kHistory = kTaps - 1;
@@ -42,7 +42,7 @@ struct ChannelsConvGradient {
       for (int i = 0; i < kWidth; ++i) c.sums[k][i] = 0.0f;
     }
     if (vector < args.vectors && group < args.all.groups) {
-      load_channels<kTaps, kWidth>(args.all.conv, args.packed_weights, c.d, c.w, c.bias);
+      load_channels<kTaps, kWidth>(args.all.conv, args.packed, c.d, c.w, c.bias);
       const std::int64_t end = (group + 1) * args.all.tasks / args.all.groups;
       for (std::int64_t task = group * args.all.tasks / args.all.groups; task < end; ++task) {
         const std::uint32_t item = divided(static_cast<std::uint32_t>(task), args.by_chunks);
@@ -57,7 +57,7 @@ struct ChannelsConvGradient {
     std::int64_t d;
     float w[kTaps][kWidth], bias[kWidth];
     float sums[kTaps + 1][kWidth];
-    // of the item, at the step that is loaded or stored next
+    // of the item, at the first step of those that are loaded or stored next
     MEL_GLOBAL(const Scalar) x;
     MEL_GLOBAL(const Scalar) above;
     MEL_GLOBAL(Scalar) to;
@@ -98,9 +98,11 @@ struct ChannelsConvGradient {
 
   MEL_FN static void fetch(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, bool there, int j,
                            MEL_LOCAL Channels& c) {
-    c.pairs.fetch(t, there, j, c.x, c.above);
-    c.x = c.x + args.conv.x.step_stride;
-    c.above = c.above + args.grad_out.step_stride;
+    c.pairs.fetch(t, there, j, c.x + short_steps(args.conv.x, j), c.above + short_steps(args.grad_out, j));
+  }
+  MEL_FN static void go_on(MEL_ARGS(ConvGradientArgs) args, MEL_LOCAL Channels& c) {
+    c.x = c.x + short_steps(args.conv.x, kAhead);
+    c.above = c.above + short_steps(args.grad_out, kAhead);
   }
 
   MEL_FN static void go_through(MEL_THREAD_ARG t, MEL_ARGS(ConvGradientArgs) args, std::int64_t item, int first,
@@ -127,6 +129,7 @@ struct ChannelsConvGradient {
     }
     MEL_UNROLL
     for (int j = 0; j < kAhead; ++j) fetch(t, args, first + j < range.known, j, c);
+    go_on(args, c);
     MEL_UNROLL
     for (int j = 0; j < kHistory; ++j) {
       MEL_UNROLL
@@ -154,6 +157,8 @@ struct ChannelsConvGradient {
         MEL_UNROLL
         for (int j = 0; j < kAhead; ++j) step<true>(t, args, base + j, j, range, c);
       }
+      go_on(args, c);
+      c.to = c.to + short_steps(args.x, kAhead);
     }
   }
 
@@ -179,8 +184,8 @@ struct ChannelsConvGradient {
     for (int i = 0; i < kWidth; ++i) values[i] = values[i] * mask;
   }
 
-  // Step t: its derivative in place of the one above, what it adds to the sums, and the gradient of the step W - 1
-  // before. kEdge: one of these may not be there, or something else is not as in most calls.
+  // Step t, the j-th of its round: its derivative in place of the one above, what it adds to the sums, and the gradient
+  // of the step W - 1 before. kEdge: one of these may not be there, or something else is not as in most calls.
   template <bool kEdge>
   MEL_FN static void step(MEL_THREAD_ARG self, MEL_ARGS(ConvGradientArgs) args, int t, int j,
                           MEL_LOCAL const Range& range, MEL_LOCAL Channels& c) {
@@ -223,8 +228,7 @@ struct ChannelsConvGradient {
       }
     }
     const int s = t - kHistory;
-    if (!kEdge || (s >= range.first && s < range.end && args.x.data != nullptr)) store<kEdge>(args, s, c);
-    c.to = c.to + args.x.step_stride;
+    if (!kEdge || (s >= range.first && s < range.end && args.x.data != nullptr)) store<kEdge>(args, s, j, c);
     MEL_UNROLL
     for (int k = 0; k < kHistory; ++k) {
       MEL_UNROLL
@@ -291,7 +295,7 @@ struct ChannelsConvGradient {
   }
 
   template <bool kEdge>
-  MEL_FN static void store(MEL_ARGS(ConvGradientArgs) args, int s, MEL_LOCAL const Channels& c) {
+  MEL_FN static void store(MEL_ARGS(ConvGradientArgs) args, int s, int j, MEL_LOCAL const Channels& c) {
     float y[kWidth];
     MEL_UNROLL
     for (int i = 0; i < kWidth; ++i) y[i] = 0.0f;
@@ -301,7 +305,7 @@ struct ChannelsConvGradient {
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) {
         MEL_UNROLL
-        for (int j = 0; j < kTaps; ++j) y[i] = mel_fma(c.w[kTaps - 1 - j][i], c.g[j][i], y[i]);
+        for (int k = 0; k < kTaps; ++k) y[i] = mel_fma(c.w[kTaps - 1 - k][i], c.g[k][i], y[i]);
       }
       const std::int64_t place = s - (args.conv.steps - kHistory);
       if (kEdge && args.grad_final.data != nullptr && place >= 0) {
@@ -314,11 +318,11 @@ struct ChannelsConvGradient {
     if (kFull) times_mask(args, s, c, y);
     if (kEdge && args.conv.residual != 0 && !(kFull && is_padding(args.conv, c.item, s))) {
       Vector above;
-      above.load(c.above - (kAhead + kHistory + 1) * args.grad_out.step_stride);
+      above.load(c.above + short_steps(args.grad_out, j - kAhead - kHistory));
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) y[i] = y[i] + above.get(i);
     }
-    Vector::store(c.to, y);
+    Vector::store(c.to + short_steps(args.x, j), y);
   }
 };
 

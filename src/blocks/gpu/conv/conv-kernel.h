@@ -101,6 +101,12 @@ MEL_FN std::int64_t series_at(MEL_ARGS(SeriesArgs) series, std::int64_t item, st
   return axes_at(series.items, item) + d * series.channel_stride;
 }
 
+// `steps` steps in elements, where one is less than 2^31: a product of 32 bits and its sum with a pointer are one
+// instruction.
+MEL_FN std::int64_t short_steps(MEL_ARGS(SeriesArgs) series, int steps) {
+  return static_cast<std::int64_t>(static_cast<std::int32_t>(series.step_stride)) * steps;
+}
+
 // values[i] = element at + i stride, for those that are 0 <= first + i < end: the switch over types stands outside the
 // loop.
 template <int kValueType, int kCount>
@@ -234,6 +240,38 @@ MEL_FN ConvSpan span_of_step(MEL_ARGS(ConvArgs) args, std::int64_t item, std::in
     }
   }
   return span_of_row(args, low);
+}
+
+// The same of fewer than 2^31 steps, in 32 bits.
+struct ShortSpan {
+  std::int32_t begin, end, row;
+};
+MEL_FN std::int32_t short_offset(MEL_ARGS(ConvArgs) args, std::int32_t i) {
+  const std::int64_t at = i * args.cu_stride;
+  if (args.cu_wide == 0) return MEL_GLOBAL_CAST(const std::int32_t, args.cu_seqlens)[at];
+  const std::int64_t offset = MEL_GLOBAL_CAST(const std::int64_t, args.cu_seqlens)[at];
+  return static_cast<std::int32_t>(mel_min(mel_max(offset, std::int64_t(0)), args.steps));
+}
+MEL_FN ShortSpan short_span(MEL_ARGS(ConvArgs) args, std::int32_t step) {
+  std::int32_t low = 0, high = static_cast<std::int32_t>(args.sequences), begin = 0, end = 0;
+  bool known = false, last = false;
+  while (high - low > 1) {
+    const std::int32_t middle = low + (high - low) / 2, offset = short_offset(args, middle);
+    if (offset <= step) {
+      low = middle;
+      begin = offset;
+      known = true;
+    } else {
+      high = middle;
+      end = offset;
+      last = true;
+    }
+  }
+  if (!known) begin = short_offset(args, low);
+  if (!last) end = short_offset(args, low + 1);
+  const std::int32_t steps = static_cast<std::int32_t>(args.steps);
+  end = mel_min(mel_max(end, 0), steps);
+  return ShortSpan{mel_min(mel_max(begin, 0), end), end, low};
 }
 
 // The span of a step that lies behind `span`, of which there are usually few to go by.

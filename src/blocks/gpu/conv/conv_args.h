@@ -135,6 +135,9 @@ inline bool divides_all_strides(const ConvSeries& series, bool channels, bool st
 inline std::int64_t misalignment(const void* data, std::int64_t bytes) {
   return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(bytes));
 }
+inline bool has_short_steps(const ConvSeries& series) {
+  return series.step_stride == static_cast<std::int32_t>(series.step_stride);
+}
 // Whether vectors of so many bytes along the channels are aligned at every step.
 inline bool aligned_channels(const ConvSeries& series, std::int64_t bytes) {
   const std::int64_t size = static_cast<std::int64_t>(dtype_size(series.dtype));
@@ -165,6 +168,16 @@ inline bool aligned_rows(const ConvSeries& series, std::int64_t steps) {
 inline bool packed_weights(const ConvMatrix& weight, int taps) {
   return weight.dtype != DType::kFloat64 && weight.tap_stride == 1 && weight.channel_stride == taps &&
          misalignment(weight.data, 16) == 0;
+}
+
+// 1 where the weights are, 2 where the bias is too and of the same type, for load_channels.
+template <class Job>
+int packed_channels(const Job& job) {
+  if (!packed_weights(job.weight, job.taps)) return 0;
+  return job.bias.data != nullptr && job.bias.dtype == job.weight.dtype && job.bias.channel_stride == 1 &&
+                 misalignment(job.bias.data, 16) == 0
+             ? 2
+             : 1;
 }
 
 // Whether weight and bias are of x's type, and the weights packed.

@@ -51,7 +51,7 @@ void launch_channels_gradient(const ConvBackwardJob& job, int width, Runner& run
   args.by_chunks = fast_division(args.all.chunks);
   args.vectors = blocks.vectors;
   args.vector_bits = blocks.vector_bits;
-  args.packed_weights = packed_weights(job.in.weight, job.in.taps) ? 1 : 0;
+  args.packed = packed_channels(job.in);
   const std::int64_t lines = ceil_div(args.all.groups, Kernel::kThreads >> blocks.vector_bits);
   run_with_sums<float>(
       job, lines,

@@ -66,14 +66,15 @@ void run_rows_conv(const ConvForwardJob& job, Runner& runner) {
 }
 
 template <class Kernel, class Runner>
-void launch_tiles(const ConvForwardJob& job, int width, int steps, Runner& runner) {
+void launch_tiles(const ConvForwardJob& job, Runner& runner) {
   typename Kernel::Args args{};
   args.conv = conv_args(job.in);
   args.out = series_args(job.out);
   args.final = state_blocks(job, Kernel::kThreads);
-  args.packed_weights = packed_weights(job.in.weight, job.in.taps) ? 1 : 0;
-  const ChannelBlocks blocks = channel_blocks(job.in.channels, width, Kernel::kFewestBits);
-  const std::int64_t bands = ceil_div(job.in.steps, std::int64_t{steps} * (Kernel::kThreads >> blocks.vector_bits));
+  args.packed = packed_channels(job.in);
+  const ChannelBlocks blocks = channel_blocks(job.in.channels, Kernel::kChannels, Kernel::kFewestBits);
+  const std::int64_t length = std::int64_t{Kernel::kLength} * (Kernel::kThreads >> blocks.vector_bits);
+  const std::int64_t bands = ceil_div(job.in.steps, length);
   args.vectors = blocks.vectors;
   args.vector_bits = blocks.vector_bits;
   args.by_columns = fast_division(blocks.columns);
@@ -81,16 +82,37 @@ void launch_tiles(const ConvForwardJob& job, int width, int steps, Runner& runne
   runner.template launch<Kernel>(args.final.blocks + job.in.items * bands * blocks.columns, 0, args);
 }
 
-// Four channels a thread; as many steps as registers hold, or few where threads of those would leave most of a device
-// idle.
-template <int kType, int kTaps, bool kFull, class Runner>
+inline ConvBeside beside_of(const ConvInputsJob& job) {
+  const bool mask = job.mask.data != nullptr, keys = job.seq_idx.data != nullptr,
+             offsets = job.cu_seqlens.data != nullptr;
+  if (int{mask} + int{keys} + int{offsets} > 1) return kBesideAnything;
+  return mask ? kBesideMask : keys ? kBesideKeys : offsets ? kBesideOffsets : kBesideNothing;
+}
+
+// Four channels a thread and as many steps as measured fastest: fewer have more to do beside their steps, of more
+// registers are spilled, and a vector that is spilled is waited for.
+constexpr int many_steps(int type, int beside) { return type == kSampleFloat32 || beside == kBesideAnything ? 8 : 12; }
+template <int kType, int kTaps, int kBeside>
+using ManyTiles = TilesConv<kType, kTaps, 4, many_steps(kType, kBeside), kBeside,
+                            kBeside == kBesideAnything ? 4
+                            : kType == kSampleFloat32  ? 5
+                                                       : 6>;
+// Few steps, where threads of more would leave most of a device idle or the steps be no two tiles.
+template <int kType, int kTaps, int kBeside>
+using FewTiles = TilesConv<kType, kTaps, 4, 4,
+                           kBeside == kBesideNothing || kBeside == kBesideMask ? kBeside : int(kBesideAnything), 5>;
+// Channels that do not come in vectors.
+template <int kType, int kTaps>
+using NarrowTiles = TilesConv<kType, kTaps, 1, 8, kBesideAnything, 5>;
+
+template <int kType, int kTaps, int kBeside, class Runner>
 void run_tiles(const ConvForwardJob& job, Runner& runner) {
-  constexpr int kMany = kType == kSampleFloat32 ? 8 : 16, kFew = 4;
-  constexpr int kBlocks = kFull && kType != kSampleFloat32 ? 5 : 4;
-  const std::int64_t threads = job.in.items * ceil_div(job.in.channels, 4) * ceil_div(job.in.steps, kFew);
-  if (threads > kFewTiles)
-    return launch_tiles<TilesConv<kType, kTaps, 4, kMany, kFull, kBlocks>>(job, 4, kMany, runner);
-  launch_tiles<TilesConv<kType, kTaps, 4, kFew, kFull, 5>>(job, 4, kFew, runner);
+  using Many = ManyTiles<kType, kTaps, kBeside>;
+  using Few = FewTiles<kType, kTaps, kBeside>;
+  const std::int64_t threads =
+      job.in.items * ceil_div(job.in.channels, Few::kChannels) * ceil_div(job.in.steps, Few::kLength);
+  if (threads > kFewTiles && job.in.steps >= 2 * Many::kLength) return launch_tiles<Many>(job, runner);
+  launch_tiles<Few>(job, runner);
 }
 
 template <int kType, class Runner>
@@ -100,9 +122,14 @@ void run_channels_conv(const ConvForwardJob& job, Runner& runner) {
   const bool vectors = in.channels % 4 == 0 && aligned_channels(in.x, bytes) && aligned_channels(job.out, bytes);
   with_conv_taps(in.taps, [&](auto taps) {
     constexpr int kTaps = decltype(taps)::value;
-    if (vectors && is_plain(in)) return run_tiles<kType, kTaps, false>(job, runner);
-    if (vectors) return run_tiles<kType, kTaps, true>(job, runner);
-    launch_tiles<TilesConv<kType, kTaps, 1, 8, true, 5>>(job, 1, 8, runner);
+    if (!vectors) return launch_tiles<NarrowTiles<kType, kTaps>>(job, runner);
+    switch (beside_of(in)) {
+      case kBesideNothing: return run_tiles<kType, kTaps, kBesideNothing>(job, runner);
+      case kBesideMask: return run_tiles<kType, kTaps, kBesideMask>(job, runner);
+      case kBesideKeys: return run_tiles<kType, kTaps, kBesideKeys>(job, runner);
+      case kBesideOffsets: return run_tiles<kType, kTaps, kBesideOffsets>(job, runner);
+      default: return run_tiles<kType, kTaps, kBesideAnything>(job, runner);
+    }
   });
 }
 

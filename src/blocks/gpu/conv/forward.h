@@ -32,6 +32,7 @@ inline std::string choose_conv(const ConvForwardJob& job, ConvKernel* kernel) {
     return "";
   }
   if (!by_channels) return "neither steps nor channels of x and out are contiguous";
+  if (!has_short_steps(in.x) || !has_short_steps(job.out)) return "steps are 2^31 elements apart or more";
   if (in.items * ceil_div(in.steps, 4) * in.channels > kMostFastSteps) return "more than 2^32 outputs";
   *kernel = ConvKernel::kChannels;
   return "";

@@ -9,8 +9,8 @@ namespace melisma::gpu {
 // --- silu(h) = h / (1 + exp(-h))
 // --------------------------------------------------------------------------------------
 
-// In float32 for float32 results, as the CPU's kernels compute it (blocks/elementwise/silu-inl.h, whose constants these
-// are): at most 2 ulp from the exact value.
+// For float32 results: root mean square error 0.47 ulp, at most 2.4, of which all but 0.4 are a float32's own rounding
+// of exp(-h) and 1 + exp(-h).
 enum { kSiluShift = 64 };  // 2^64 exp(-120) is normal
 
 struct SiluExp {
@@ -18,26 +18,22 @@ struct SiluExp {
   std::uint32_t bits;  // n + 127 in the lowest ones
 };
 
-// |a| <= 120
+// |a| <= 120. 2^f for |f| <= 1/2 by its minimax polynomial of degree 6, 2e-9 off.
 MEL_FN SiluExp silu_exp(float a) {
   const float round = 12582912.0f + 127.0f;
-  const float rounded = mel_fma(a, 1.44269504f, round);
-  const float turns = rounded - round;
-  const float r = mel_fma(-turns, -2.12194440e-4f, mel_fma(-turns, 0.693359375f, a));
-  float sum = mel_fma(1.9875691500e-4f, r, 1.3981999507e-3f);
-  sum = mel_fma(sum, r, 8.3334519073e-3f);
-  sum = mel_fma(sum, r, 4.1665795894e-2f);
-  sum = mel_fma(sum, r, 1.6666665459e-1f);
-  sum = mel_fma(sum, r, 5.0000001201e-1f);
-  const float square = r * r;
-  return SiluExp{mel_fma(square, sum, r) + 1.0f, mel_float_bits(rounded)};
+  const float rounded = mel_fma(a, 1.44269502f, round);  // 1 / ln 2 in two floats
+  const float f = mel_fma(a, 1.92596299e-8f, mel_fma(a, 1.44269502f, round - rounded));
+  float sum = mel_fma(1.5353362e-4f, f, 1.3398875e-3f);
+  sum = mel_fma(sum, f, 9.6184369e-3f);
+  sum = mel_fma(sum, f, 5.5503324e-2f);
+  sum = mel_fma(sum, f, 2.40226477e-1f);
+  sum = mel_fma(sum, f, 6.93147182e-1f);
+  return SiluExp{mel_fma(sum, f, 1.0f), mel_float_bits(rounded)};
 }
 
 // a / b, b of [1, 2^64]: two roundings less than a reciprocal and a product.
 MEL_FN float silu_quotient(float a, float b) {
-  float r = mel_fast_reciprocal(b);
-  r = mel_fma(mel_fma(-b, r, 1.0f), r, r);
-  const float q = a * r;
+  const float r = mel_fast_reciprocal(b), q = a * r;
   return mel_fma(mel_fma(-b, q, a), r, q);
 }
 
@@ -56,13 +52,11 @@ MEL_FN float silu_of_far(float h) {
 }
 MEL_FN float silu_float(float h) { return silu_far(h) ? silu_of_far(h) : silu_near(h); }
 
-// For half precision results: 2^-17 of the value, plus 2^-135, which rounds to 0. The factor 2^-16 in numerator and
-// denominator keeps the reciprocal a normal number until the quotient is 0.
+// For half precision results: 2^-17 of the value, and -0 from h = -87.3 on (PyTorch's from -88.7 on).
 MEL_FN float silu_half(float h) {
-  const float scale = 1.52587890625e-5f;
-  const float e = mel_fast_exp2(mel_fma(h, -1.44269504f, -16.0f));
-  const float low = mel_fast_max(h, -120.0f);  // -inf times 0; NaN stays in e
-  return (low * scale) * mel_fast_reciprocal(e + scale);
+  const float e = mel_fast_exp2(h * -1.44269504f);
+  const float low = mel_fast_max(h, -1e38f);  // -inf times 0; NaN stays in e
+  return low * mel_fast_reciprocal(e + 1.0f);
 }
 
 // The slope s (1 + h (1 - s)), s = 1 / (1 + exp(-h)). That for half precision results is NaN where h is infinite. The

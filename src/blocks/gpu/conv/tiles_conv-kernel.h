@@ -7,8 +7,11 @@
 
 namespace melisma::gpu {
 
-// kFull: with a mask, sequence numbers or packed sequences. kBlocks: of a multiprocessor, which limits registers.
-template <int kType, int kTaps, int kWidth, int kSteps, bool kFull, int kBlocks>
+// What a call has beside its steps, as far as that is known where a kernel is compiled.
+enum ConvBeside { kBesideNothing, kBesideMask, kBesideKeys, kBesideOffsets, kBesideAnything };
+
+// kBlocks: of a multiprocessor, which limits registers.
+template <int kType, int kTaps, int kWidth, int kSteps, int kBeside, int kBlocks>
 struct TilesConv {
   using E = ConvElement<kType>;
   using Scalar = typename E::Scalar;
@@ -19,12 +22,14 @@ struct TilesConv {
     StateBlocks final;
     FastDivision by_columns, by_bands;  // of a block's vectors, and of its tiles, in an item
     int vectors, vector_bits;           // vectors of a step; the block's: 2^vector_bits
-    int packed_weights;
+    int packed;                         // whether weights come in vectors: 1, the bias too: 2
   };
   static constexpr int kThreads = 128;
   static constexpr int kMinBlocks = kBlocks;
   static constexpr int kHistory = kTaps - 1;
-  static constexpr int kFewestBits = kFull ? 5 : 0;  // of vector_bits: a warp looks for cuts together
+  static constexpr int kChannels = kWidth, kLength = kSteps;
+  static constexpr bool kLanes = kBeside != kBesideNothing;  // a warp looks for cuts together
+  static constexpr int kFewestBits = kLanes ? 5 : 0;         // of vector_bits
 
   MEL_FN static void run(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_SHARED(char)) {
     if (t.block() < args.final.blocks) return store_final_states<float, kThreads>(t, args.conv, args.final);
@@ -33,82 +38,137 @@ struct TilesConv {
     const std::uint32_t item = divided(line, args.by_bands), band = line - item * args.by_bands.divisor;
     const int bits = args.vector_bits, vector = (static_cast<int>(column) << bits) + (t.thread() & ((1 << bits) - 1));
     const int steps = static_cast<int>(args.conv.steps);
-    const bool there = vector < args.vectors;
     Tile c;
-    c.item = item;
-    c.d = std::int64_t(there ? vector : args.vectors - 1) * kWidth;
+    c.there = vector < args.vectors;
+    c.item = static_cast<int>(item);
+    c.d = (c.there ? vector : args.vectors - 1) * kWidth;
     c.first = (static_cast<int>(band) * (kThreads >> bits) + (t.thread() >> bits)) * kSteps;
-    c.count = mel_min(steps - c.first, int(kSteps));
-    if (c.count <= 0 || (!kFull && !there)) return;
-    const std::int64_t stride = args.conv.x.step_stride;
-    MEL_GLOBAL(const Scalar)
-    x = MEL_GLOBAL_CAST(const Scalar, args.conv.x.data) + series_at(args.conv.x, item, c.d) + c.first * stride;
+    if (c.first >= steps || (!kLanes && !c.there)) return;
+    if (steps >= kSteps) c.first = mel_min(c.first, steps - kSteps);  // some of the last tile's steps twice, the same
+    c.count = mel_min(steps, int(kSteps));
+    const bool whole = c.count == kSteps;
     Beside beside;
-    if (kFull) beside = load_beside(t, args.conv, c);
-    MEL_UNROLL
-    for (int j = 0; j < kHistory + kSteps; ++j) {
-      if ((j >= kHistory || c.first > 0) && (j <= kHistory || c.count == kSteps || j - kHistory < c.count)) {
-        c.v[j].load(x + (j - kHistory) * stride);
-      } else {
-        c.v[j].clear();
-      }
-    }
-    load_channels<kTaps, kWidth>(args.conv, args.packed_weights, c.d, c.w, c.bias);
-    c.out = MEL_GLOBAL_CAST(Scalar, args.out.data) + series_at(args.out, item, c.d) + c.first * args.out.step_stride;
+    if (kLanes) beside = load_beside(t, args.conv, c);
+    MEL_GLOBAL(const Scalar) x = x_of(args.conv, c);
     MEL_UNROLL
     for (int k = 0; k < kHistory; ++k) {
+      if (c.first + k >= kHistory) {
+        c.v[k].load(x + short_steps(args.conv.x, k - kHistory));
+      } else {
+        c.v[k].clear();
+      }
+    }
+    if (whole) {
       MEL_UNROLL
-      for (int i = 0; i < kWidth; ++i) c.before[k][i] = c.v[k].get(i);
+      for (int j = 0; j < kSteps; ++j) c.v[kHistory + j].load(x + short_steps(args.conv.x, j));
     }
-    if (c.first == 0 && args.conv.initial.data != nullptr && !(kFull && args.conv.cu_seqlens != nullptr)) {
-      load_state_vectors<kHistory, kWidth>(args.conv.initial, initial_row(args.conv, item), c.d, c.before);
+    load_channels<kTaps, kWidth>(args.conv, args.packed, c.d, c.w, c.bias);
+    c.out =
+        MEL_GLOBAL_CAST(Scalar, args.out.data) + axes_at(args.out.items, item) + c.d + short_steps(args.out, c.first);
+    const bool cut = is_cut(t, args.conv, beside, c);
+    if (whole && has_mask(args.conv)) {
+      known_steps<true>(t, args, beside.mask, c);
+    } else if (whole) {
+      known_steps<false>(t, args, 1.0f, c);
     }
-    if (kFull) {
-      const Cuts cuts = find_cuts(t, args.conv, beside);
-      if (!t.all(cuts.none)) return cut_steps(t, args, x, cuts, there, c);
-      if (args.conv.mask.data != nullptr) return known_steps<true>(t, args, cuts.mask, there, c);
-    }
-    known_steps<false>(t, args, 1.0f, there, c);
+    if (!whole || cut || has_states(args.conv, c)) some_steps(t, args, whole, c);
   }
 
  private:
   struct Tile {
-    std::int64_t item, d;
-    int first, count;
-    MEL_GLOBAL(Scalar) out;
+    int item, d, first, count;
+    MEL_GLOBAL(Scalar) out;  // its first step
+    bool there;              // whether its channels are
     float w[kTaps][kWidth], bias[kWidth];
-    Vector v[kHistory + kSteps];     // x, the taps before the tile's first step too
-    float before[kHistory][kWidth];  // those taps, which may be states
+    Vector v[kHistory + kSteps];  // x, the taps before the tile's first step too
   };
   enum Flag { kOff, kOn, kAsked };  // what is known where the kernel is compiled
 
+  MEL_FN static bool has_mask(MEL_ARGS(ConvArgs) args) {
+    return kBeside == kBesideMask || (kBeside == kBesideAnything && args.mask.data != nullptr);
+  }
+  MEL_FN static bool has_keys(MEL_ARGS(ConvArgs) args) {
+    return kBeside == kBesideKeys || (kBeside == kBesideAnything && args.seq_idx.data != nullptr);
+  }
+  MEL_FN static bool has_offsets(MEL_ARGS(ConvArgs) args) {
+    return kBeside == kBesideOffsets || (kBeside == kBesideAnything && args.cu_seqlens != nullptr);
+  }
+
+  MEL_FN static MEL_GLOBAL(const Scalar) x_of(MEL_ARGS(ConvArgs) args, MEL_LOCAL const Tile& c) {
+    return MEL_GLOBAL_CAST(const Scalar, args.x.data) + axes_at(args.x.items, c.item) + c.d +
+           short_steps(args.x, c.first);
+  }
+
+  // Whether some of the taps before the tile are states of its item.
+  MEL_FN static bool has_states(MEL_ARGS(ConvArgs) args, MEL_LOCAL const Tile& c) {
+    return c.first < kHistory && args.initial.data != nullptr && !has_offsets(args);
+  }
+
   // A warp has one tile, and each of its lanes one of the tile's steps, the taps before them being the first lanes'.
   struct Beside {
-    int own, step;  // step: the nearest one that there is
-    float mask;     // of its x
+    float mask;  // of its x
     std::int32_t key;
+    std::int32_t offset[2];  // of the sequences whose numbers are the lane's and 32 more
   };
   struct Cuts {
-    bool none;  // of the first one's sequence
     float mask;
     int counting;             // bit k: tap k of it counts; bit kTaps: it is padding
     std::int32_t begin, row;  // of its packed sequence: the first step, and which one it is
   };
 
+  MEL_FN static int step_of_lane(MEL_THREAD_ARG t, MEL_LOCAL const Tile& c) { return c.first - kHistory + t.lane(); }
+  // The nearest one that there is.
+  MEL_FN static int near_step_of_lane(MEL_THREAD_ARG t, MEL_LOCAL const Tile& c) {
+    return mel_min(mel_max(step_of_lane(t, c), 0), c.first + c.count - 1);
+  }
+
   // Before the steps themselves are loaded: all that follows waits for this.
   MEL_FN static Beside load_beside(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Tile& c) {
-    static_assert(!kFull || kHistory + kSteps <= 32, "a lane has a step");
-    const int own = c.first - kHistory + t.lane(), end = c.first + c.count;
-    Beside result{own, own < 0 ? 0 : own < end ? own : end - 1, 1.0f, 0};
-    if (args.mask.data != nullptr && own >= 0) result.mask = mask_at<float>(args, c.item, result.step);
-    if (args.seq_idx.data != nullptr) result.key = key_at(args, c.item, result.step);
+    static_assert(!kLanes || kHistory + kSteps <= 32, "a lane has a step");
+    Beside result{1.0f, 0, {0, 0}};
+    const int step = near_step_of_lane(t, c);
+    if (has_mask(args) && step_of_lane(t, c) >= 0) result.mask = mask_at<float>(args, c.item, step);
+    if (has_keys(args)) result.key = key_at(args, c.item, step);
+    if (has_offsets(args) && args.sequences < 64) {
+      const int last = static_cast<int>(args.sequences);
+      MEL_UNROLL
+      for (int i = 0; i < 2; ++i) result.offset[i] = short_offset(args, mel_min(t.lane() + 32 * i, last));
+    }
     return result;
   }
-  MEL_FN static Cuts find_cuts(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside) {
-    Cuts result{true, beside.mask, (1 << kTaps) - 1, 0, -1};
-    if (args.seq_idx.data != nullptr) {
+  // Whether not all steps of the tile and the taps before them are of one sequence, or some are padding.
+  MEL_FN static bool is_cut(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
+                            MEL_LOCAL const Tile& c) {
+    bool cut = false;
+    if (has_keys(args)) {
       const std::int32_t first = t.shuffle(beside.key, 0);
-      result.none = beside.key >= 0 && beside.key == first;
+      cut = !t.all(beside.key >= 0 && beside.key == first);
+    }
+    if (has_offsets(args)) {
+      const ShortSpan span = span_of_tile(t, args, beside, c);
+      cut = cut || span.begin > c.first - kHistory || span.end < c.first + kSteps;
+    }
+    return cut;
+  }
+  // short_span of the tile's first step, where there are few by the lanes' offsets.
+  MEL_FN static ShortSpan span_of_tile(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
+                                       MEL_LOCAL const Tile& c) {
+    if (args.sequences >= 64) return short_span(args, c.first);
+    const int sequences = static_cast<int>(args.sequences);
+    int before = 0;  // sequences that begin at or before the step
+    MEL_UNROLL
+    for (int i = 0; i < 2; ++i) before += t.count(t.lane() + 32 * i < sequences && beside.offset[i] <= c.first);
+    const int row = before > 0 ? before - 1 : 0;
+    return ShortSpan{offset_of(t, beside, row), offset_of(t, beside, row + 1), row};
+  }
+  MEL_FN static std::int32_t offset_of(MEL_THREAD_ARG t, MEL_LOCAL const Beside& beside, int row) {
+    const std::int32_t low = t.shuffle(beside.offset[0], row & 31), high = t.shuffle(beside.offset[1], row & 31);
+    return row < 32 ? low : high;
+  }
+  MEL_FN static Cuts find_cuts(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
+                               MEL_LOCAL const Tile& c) {
+    Cuts result{kLanes ? beside.mask : 1.0f, (1 << kTaps) - 1, 0, -1};
+    if (has_keys(args)) {
       result.counting = 1 << kHistory | (beside.key < 0 ? 1 << kTaps : 0);
       MEL_UNROLL
       for (int k = 0; k < kHistory; ++k) {
@@ -116,15 +176,13 @@ struct TilesConv {
         if (t.shuffle(beside.key, before < 0 ? 0 : before) == beside.key) result.counting |= 1 << k;
       }
     }
-    if (args.cu_seqlens != nullptr) {
-      const ConvSpan span = span_of_step(args, 0, beside.step);
-      const std::int32_t begin = static_cast<std::int32_t>(span.begin), first = t.shuffle(begin, 0);
-      result.none = beside.own >= 0 && begin == first;
-      result.begin = begin;
-      result.row = static_cast<std::int32_t>(span.row);
+    if (has_offsets(args)) {
+      const ShortSpan span = short_span(args, near_step_of_lane(t, c));
+      result.begin = span.begin;
+      result.row = span.row;
       MEL_UNROLL
       for (int k = 0; k < kHistory; ++k) {
-        if (beside.own - kHistory + k < begin) result.counting &= ~(1 << k);
+        if (step_of_lane(t, c) - kHistory + k < span.begin) result.counting &= ~(1 << k);
       }
     }
     return result;
@@ -132,30 +190,28 @@ struct TilesConv {
 
   // What most calls are is without branches.
   template <bool kMasked>
-  MEL_FN static void known_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, float mask, bool there,
-                                 MEL_LOCAL const Tile& c) {
+  MEL_FN static void known_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, float mask, MEL_LOCAL const Tile& c) {
     if (args.conv.silu == 0) {
-      all_steps<false, kAsked, kMasked>(t, args, mask, there, c);
+      all_steps<false, kAsked, kMasked>(t, args, mask, c);
     } else if (args.conv.residual != 0) {
-      all_steps<true, kOn, kMasked>(t, args, mask, there, c);
+      all_steps<true, kOn, kMasked>(t, args, mask, c);
     } else {
-      all_steps<true, kOff, kMasked>(t, args, mask, there, c);
+      all_steps<true, kOff, kMasked>(t, args, mask, c);
     }
   }
 
-  // mask: of the lane's step; there: the lane's channels.
+  // mask: of the lane's step.
   template <bool kSilu, Flag kResidual, bool kMasked>
-  MEL_FN static void all_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, float mask, bool there, MEL_LOCAL const Tile& c) {
+  MEL_FN static void all_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, float mask, MEL_LOCAL const Tile& c) {
     float taps[kTaps][kWidth];
     MEL_UNROLL
     for (int k = 0; k < kHistory; ++k) {
       const float factor = kMasked ? t.shuffle(mask, k) : 1.0f;
       MEL_UNROLL
-      for (int i = 0; i < kWidth; ++i) taps[k][i] = kMasked ? c.before[k][i] * factor : c.before[k][i];
+      for (int i = 0; i < kWidth; ++i) taps[k][i] = kMasked ? c.v[k].get(i) * factor : c.v[k].get(i);
     }
     MEL_UNROLL
     for (int j = 0; j < kSteps; ++j) {
-      if (j >= c.count) return;
       const float factor = kMasked ? t.shuffle(mask, kHistory + j) : 1.0f;
       float y[kWidth];
       MEL_UNROLL
@@ -171,7 +227,7 @@ struct TilesConv {
         MEL_UNROLL
         for (int i = 0; i < kWidth; ++i) y[i] = y[i] + c.v[kHistory + j].get(i);
       }
-      if (!kFull || there) Vector::store(c.out + j * args.out.step_stride, y);
+      if (!kLanes || c.there) Vector::store(c.out + short_steps(args.out, j), y);
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) {
         MEL_UNROLL
@@ -180,63 +236,62 @@ struct TilesConv {
     }
   }
 
-  // The same of steps of which some taps may not count. Few tiles are cut, so that the code is not in the instruction
-  // cache: a loop of little of it, which loads the steps again.
-  MEL_FN static void cut_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, MEL_GLOBAL(const Scalar) x,
-                               MEL_LOCAL const Cuts& cuts, bool there, MEL_LOCAL const Tile& c) {
-    const bool states = args.conv.cu_seqlens != nullptr && args.conv.initial.data != nullptr;
-    float taps[kTaps][kWidth];
-    MEL_UNROLL
-    for (int k = 0; k < kHistory; ++k) {
-      const float mask = t.shuffle(cuts.mask, k);
-      MEL_UNROLL
-      for (int i = 0; i < kWidth; ++i) taps[k][i] = c.before[k][i] * mask;
-    }
+  // Of a whole tile those steps once more of which some taps do not count or are states; of another all. They are few,
+  // so that the code is not in the instruction cache: a loop of little of it, which loads the steps again.
+  MEL_FN static void some_steps(MEL_THREAD_ARG t, MEL_ARGS(Args) args, bool whole, MEL_LOCAL const Tile& c) {
+    Beside beside{1.0f, 0, {0, 0}};
+    if (kLanes) beside = load_beside(t, args.conv, c);
+    const Cuts cuts = find_cuts(t, args.conv, beside, c);
+    MEL_GLOBAL(const Scalar) x = x_of(args.conv, c);
+    const int all = (1 << kTaps) - 1;
+    const bool offsets = has_offsets(args.conv), initial = args.conv.initial.data != nullptr;
     MEL_NO_UNROLL
     for (int j = 0; j < c.count; ++j) {
-      const int counting = t.shuffle(cuts.counting, kHistory + j);
-      const float mask = t.shuffle(cuts.mask, kHistory + j);
-      Vector own;
-      own.load(x);
-      float y[kWidth], first[kHistory][kWidth];  // first: the taps before the step's own, as far as they count
+      const int counting = kLanes ? t.shuffle(cuts.counting, kHistory + j) : all;
+      const std::int32_t begin = offsets ? t.shuffle(cuts.begin, kHistory + j) : 0;
+      const std::int32_t row = offsets ? t.shuffle(cuts.row, kHistory + j) : c.item;
+      const int step = c.first + j - begin;  // of the sequence
+      const bool states = initial && step < kHistory;
+      if (whole && counting == all && !states) continue;
+      Vector v[kTaps];
+      float taps[kTaps][kWidth], y[kWidth];
+      MEL_UNROLL
+      for (int k = 0; k < kTaps; ++k) {
+        v[k].clear();
+        if (c.first + j - kHistory + k >= 0) v[k].load(x + short_steps(args.conv.x, j - kHistory + k));
+      }
+      MEL_UNROLL
+      for (int k = 0; k < kTaps; ++k) {
+        const float mask = kLanes ? t.shuffle(cuts.mask, j + k) : 1.0f;
+        MEL_UNROLL
+        for (int i = 0; i < kWidth; ++i) taps[k][i] = (counting >> k & 1) != 0 ? v[k].get(i) * mask : 0.0f;
+      }
+      if (states) load_taps(args.conv, step, row, offsets ? all : counting, c, taps);
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) {
-        taps[kHistory][i] = own.get(i) * mask;
         y[i] = c.bias[i];
         MEL_UNROLL
-        for (int k = 0; k < kHistory; ++k) first[k][i] = (counting >> k & 1) != 0 ? taps[k][i] : 0.0f;
-      }
-      if (states) {
-        const std::int32_t begin = t.shuffle(cuts.begin, kHistory + j), row = t.shuffle(cuts.row, kHistory + j);
-        load_packed_states(args.conv, c.first + j - begin, row, c, first);
-      }
-      MEL_UNROLL
-      for (int i = 0; i < kWidth; ++i) {
-        MEL_UNROLL
-        for (int k = 0; k < kHistory; ++k) y[i] = mel_fma(c.w[k][i], first[k][i], y[i]);
-        y[i] = mel_fma(c.w[kHistory][i], taps[kHistory][i], y[i]);
+        for (int k = 0; k < kTaps; ++k) y[i] = mel_fma(c.w[k][i], taps[k][i], y[i]);
       }
       if (args.conv.silu != 0) silu_all<kType, kWidth>(y);
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) {
-        if (args.conv.residual != 0) y[i] = y[i] + own.get(i);
+        if (args.conv.residual != 0) y[i] = y[i] + v[kHistory].get(i);
         if ((counting >> kTaps & 1) != 0) y[i] = 0.0f;
-        MEL_UNROLL
-        for (int k = 0; k < kHistory; ++k) taps[k][i] = taps[k + 1][i];
       }
-      if (there) Vector::store(c.out + j * args.out.step_stride, y);
-      x = x + args.conv.x.step_stride;
+      if (c.there) Vector::store(c.out + short_steps(args.out, j), y);
     }
   }
 
-  // In place of taps before a packed sequence, of which this is step `step`.
-  MEL_FN static void load_packed_states(MEL_ARGS(ConvArgs) args, int step, std::int32_t sequence,
-                                        MEL_LOCAL const Tile& c, MEL_LOCAL float (&taps)[kHistory][kWidth]) {
-    if (step >= kHistory) return;
+  // In place of the wanted taps before a sequence, of which this is step `step`.
+  MEL_FN static void load_taps(MEL_ARGS(ConvArgs) args, int step, std::int32_t sequence, int wanted,
+                               MEL_LOCAL const Tile& c, MEL_LOCAL float (&taps)[kTaps][kWidth]) {
     const std::int64_t row = initial_row(args, sequence);
     MEL_UNROLL
     for (int k = 0; k < kHistory; ++k) {
-      if (step - kHistory + k < 0) load_state_vector<kWidth>(args.initial, row, step + k, c.d, taps[k]);
+      if (step - kHistory + k < 0 && (wanted >> k & 1) != 0) {
+        load_state_vector<kWidth>(args.initial, row, step + k, c.d, taps[k]);
+      }
     }
   }
 };

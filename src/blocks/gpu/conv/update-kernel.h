@@ -12,7 +12,7 @@ struct UpdateArgs {
   std::int64_t places;
   // Of the kernel for one step:
   FastDivision by_vectors;
-  int packed_weights, like_x;  // like_x: weight and bias are packed, and of x's type
+  int packed, like_x;  // like_x: weight and bias are packed, and of x's type
 };
 
 MEL_FN void move_element(MEL_GLOBAL(void) data, int type, std::int64_t to, std::int64_t from) {
@@ -129,7 +129,7 @@ struct StepConv {
       MEL_UNROLL
       for (int i = 0; i < kWidth; ++i) y[i] = own.get(i);
     } else {
-      load_channels<kTaps, kWidth>(args.conv, args.packed_weights, d, w, y);
+      load_channels<kTaps, kWidth>(args.conv, args.packed, d, w, y);
     }
     float rows[kWidth][kPlaces + 1], fresh[kPlaces][kWidth];  // a channel's state and its x
     MEL_UNROLL

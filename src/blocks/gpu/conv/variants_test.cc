@@ -52,24 +52,35 @@ std::vector<std::int64_t> offsets(std::int64_t steps, std::int64_t length) {
   return result;
 }
 
+template <class T>
+struct OfKernel {
+  using Kernel = T;
+};
+
 // In tiles of every size that calls take, of four channels a thread and of one.
-template <bool kFull>
-void check_tiles(const ConvCase& c) {
+template <int kBeside>
+void check_tiles_of(const ConvCase& c) {
   with_conv_type(c.dtype, [&](auto type) {
     with_conv_taps(static_cast<int>(c.taps), [&](auto taps) {
       constexpr int kType = decltype(type)::value, kTaps = decltype(taps)::value;
-      constexpr int kMany = kType == kSampleFloat32 ? 8 : 16;
-      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
-        launch_tiles<TilesConv<kType, kTaps, 4, kMany, kFull, 4>>(job, 4, kMany, runner);
-      });
-      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
-        launch_tiles<TilesConv<kType, kTaps, 4, 4, kFull, 5>>(job, 4, 4, runner);
-      });
-      expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
-        launch_tiles<TilesConv<kType, kTaps, 1, 8, true, 5>>(job, 1, 8, runner);
-      });
+      const auto check = [&](auto kernel) {
+        expect_as_generic(c, [](const ConvForwardJob& job, emulator::Runner& runner) {
+          launch_tiles<typename decltype(kernel)::Kernel>(job, runner);
+        });
+      };
+      check(OfKernel<ManyTiles<kType, kTaps, kBeside>>());
+      check(OfKernel<FewTiles<kType, kTaps, kBeside>>());
+      check(OfKernel<NarrowTiles<kType, kTaps>>());
     });
   });
+}
+void check_tiles(const ConvCase& c) {
+  const int beside = (c.mask ? 1 : 0) + (c.seq_idx.empty() ? 0 : 1) + (c.cu_seqlens.empty() ? 0 : 1);
+  if (beside == 0) return check_tiles_of<kBesideNothing>(c);
+  check_tiles_of<kBesideAnything>(c);
+  if (beside > 1) return;
+  if (c.mask) return check_tiles_of<kBesideMask>(c);
+  c.cu_seqlens.empty() ? check_tiles_of<kBesideKeys>(c) : check_tiles_of<kBesideOffsets>(c);
 }
 
 TEST(ConvVariants, TilesOfEveryLength) {
@@ -79,9 +90,9 @@ TEST(ConvVariants, TilesOfEveryLength) {
       c.initial = steps % 2 == 1;
       c.residual = steps % 4 == 0;
       c.place_x = c.place_out = channel_last();
-      check_tiles<false>(c);
+      check_tiles(c);
       c.mask = true;
-      check_tiles<true>(c);
+      check_tiles(c);
       if (HasFailure()) return;
     }
   }
@@ -96,13 +107,13 @@ TEST(ConvVariants, SequencesThatEndWhereTilesDo) {
       c.mask = length % 3 == 0;
       c.initial = length % 4 != 0;
       c.cu_seqlens = offsets(c.steps, length);
-      check_tiles<true>(c);
+      check_tiles(c);
       c.cu_seqlens.clear();
       c.items = 2;
       c.seq_idx = numbers(c, length);
-      check_tiles<true>(c);
+      check_tiles(c);
       c.mask = false;
-      check_tiles<true>(c);
+      check_tiles(c);
       if (HasFailure()) return;
     }
   }
