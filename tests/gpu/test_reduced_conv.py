@@ -9,7 +9,7 @@ import torch
 
 import melisma
 from gpu.common import CUDA, needs_gpu
-from gpu.test_convolution import STEPS, bound, near, placed, step_arguments, uniform
+from gpu.test_convolution import STEPS, bound, check_update, near, placed, uniform
 from torch_ops.conv_common import reference
 
 pytestmark = needs_gpu
@@ -96,9 +96,4 @@ def test_masked_with_residual(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", STEPS)
 def test_steps(name: str, dtype: torch.dtype) -> None:
-    arrays, options = step_arguments(name, dtype)
-    there = [t.clone().to(CUDA) for t in arrays]
-    moved = {key: value.to(CUDA) if torch.is_tensor(value) else value for key, value in options.items()}
-    got, want = melisma.causal_conv1d_update(*there, **moved), melisma.causal_conv1d_update(*arrays, **options)
-    near(got, want.double(), 2 * bound(4, dtype))
-    assert torch.equal(there[1].cpu(), arrays[1])
+    check_update(name, dtype)

@@ -148,9 +148,9 @@ class ChannelsForward {
     const std::int64_t blocks = (job_.call.channels + kChannelBlock - 1) / kChannelBlock;
     parallel_for(static_cast<std::int64_t>(tasks.size()) * blocks, [&](std::int64_t i) HWY_ATTR {
       const std::int64_t d = i % blocks * kChannelBlock;
-      Block<W, kSilu, kMask>(*this, tasks[static_cast<std::size_t>(i / blocks)], d,
-                             std::min(kChannelBlock, job_.call.channels - d))
-          .run();
+      Block<kSilu, kMask>(*this, tasks[static_cast<std::size_t>(i / blocks)], d,
+                          std::min(kChannelBlock, job_.call.channels - d))
+          .template run<W>();
       if (stream_) hwy::FlushStream();
     });
   }
@@ -169,8 +169,8 @@ class ChannelsForward {
   }
   static constexpr std::int64_t kMostSteps = causal_conv1d_tuning::kChannelTaskSteps + kMostConvTaps;
 
-  // One task.
-  template <int W, Silu kSilu, bool kMask>
+  // One task. Only whole steps know W: the rest is compiled once.
+  template <Silu kSilu, bool kMask>
   class Block {
    public:
     Block(const ChannelsForward& all, const StepTask& task, std::int64_t d, std::int64_t channels)
@@ -184,6 +184,7 @@ class ChannelsForward {
           out_(element<E>(all.out_, sequence_.offset(all.out_) + d)),
           weights_{all.weights_.of_tap(0) + d, all.weights_.bias.data() + d, all.weights_.row, all.job_.call.taps} {}
 
+    template <int W>
     void run() {
       const std::int64_t count = task_.count + history_;
       if constexpr (kMask) sequence_.mask(task_.first - history_, count, mask_);
@@ -193,7 +194,7 @@ class ChannelsForward {
       if (t < history_) t = head(std::min(end, history_));
       for (; t + kSteps <= end;) {
         if (alike(t, kSteps)) {
-          whole<kSteps>(t);
+          whole<W, kSteps>(t);
           t += kSteps;
         } else {
           single(t++);
@@ -218,14 +219,14 @@ class ChannelsForward {
       return true;
     }
 
-    template <int N>
+    template <int W, int N>
     void whole(std::int64_t t) {
       ChannelSteps<C, E, E, N> steps;
       for (std::int64_t j = 0; j < N + history_; ++j) steps.taps[j] = x(t - history_ + j);
-      finish<N>(steps, t);
+      finish<W, N>(steps, t);
     }
     // kMasks: the taps are x's own.
-    template <int N, bool kMasks = kMask, typename In>
+    template <int W, int N, bool kMasks = kMask, typename In>
     void finish(ChannelSteps<C, In, E, N>& steps, std::int64_t t) {
       steps.mask = mask_ + (t - task_.first);
       steps.has_residual = all_.job_.params.residual;
@@ -234,13 +235,12 @@ class ChannelsForward {
         steps.residual[n] = x(t + n);
         steps.out[n] = out(t + n);
       }
-      // Single steps are seldom: one kernel of the same arithmetic for all W.
-      channel_steps<N == 1 ? 0 : W, kSilu, kMasks>(steps, weights_, channels_);
+      channel_steps<W, kSilu, kMasks>(steps, weights_, channels_);
     }
 
-    // A step of which a tap may not count.
-    void single(std::int64_t t) {
-      if (alike(t, 1)) return whole<1>(t);
+    // A step of which a tap may not count. Single steps are seldom: one kernel of the same arithmetic for all W.
+    HWY_NOINLINE void single(std::int64_t t) {
+      if (alike(t, 1)) return whole<0, 1>(t);
       if (idx(t) < 0) return std::fill(out(t), out(t) + channels_, E{});
       Scratch scratch(scratch_bytes<E>(static_cast<std::size_t>(channels_)));
       E* zeros = scratch.take<E>(static_cast<std::size_t>(channels_));
@@ -250,12 +250,12 @@ class ChannelsForward {
         const std::int64_t s = t - history_ + j;
         steps.taps[j] = idx(s) == idx(t) ? x(s) : zeros;
       }
-      finish<1>(steps, t);
+      finish<0, 1>(steps, t);
     }
 
     // Steps with taps before the sequence's first, from the task's first to `end`: masked, in the computation's
     // precision.
-    std::int64_t head(std::int64_t end) {
+    HWY_NOINLINE std::int64_t head(std::int64_t end) {
       const std::size_t row = static_cast<std::size_t>(channels_ + 15) / 16 * 16;
       const std::int64_t rows = end - task_.first + history_;
       Scratch scratch(scratch_bytes<C>(row * static_cast<std::size_t>(rows + 1)));
@@ -276,7 +276,7 @@ class ChannelsForward {
           const bool counts = !sequence_.indexed() || idx(t - history_ + j) == idx(t);
           steps.taps[j] = counts ? taps + (t - task_.first + j) * static_cast<std::int64_t>(row) : zeros;
         }
-        finish<1, false>(steps, t);
+        finish<0, 1, false>(steps, t);
       }
       return end;
     }

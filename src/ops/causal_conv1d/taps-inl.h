@@ -42,13 +42,15 @@ inline bool past_caches(const Tensor& out) {
   return out.shape.numel() * static_cast<std::int64_t>(dtype_size(out.dtype)) >= causal_conv1d_tuning::kLeastStreamed;
 }
 
-// Values of any float tensor, `offset` elements from its first, `stride` apart.
+// Values of any float tensor, `offset` elements from its first, `stride` apart. Not inlined: every kernel calls them,
+// and the compiler would take minutes.
 template <typename C>
-inline void gather_from(const Tensor& t, std::int64_t offset, std::int64_t stride, std::int64_t count, C* to) {
+HWY_NOINLINE void gather_from(const Tensor& t, std::int64_t offset, std::int64_t stride, std::int64_t count, C* to) {
   with_element(t.dtype, [&]<typename E>(E) HWY_ATTR { gather(element<const E>(t, offset), stride, count, to); });
 }
 template <typename C>
-inline void scatter_to(const C* from, const Tensor& t, std::int64_t offset, std::int64_t stride, std::int64_t count) {
+HWY_NOINLINE void scatter_to(const C* from, const Tensor& t, std::int64_t offset, std::int64_t stride,
+                             std::int64_t count) {
   with_element(t.dtype, [&]<typename E>(E) HWY_ATTR { scatter(from, count, element<E>(t, offset), stride); });
 }
 

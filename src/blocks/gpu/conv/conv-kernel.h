@@ -203,11 +203,6 @@ MEL_FN float state_value(MEL_LOCAL const float (&values)[kHistory], int place) {
   return value;
 }
 
-MEL_FN std::int64_t cu_at(MEL_ARGS(ConvArgs) args, std::int64_t i) {
-  const std::int64_t at = i * args.cu_stride;
-  return args.cu_wide != 0 ? MEL_GLOBAL_CAST(const std::int64_t, args.cu_seqlens)[at]
-                           : std::int64_t(MEL_GLOBAL_CAST(const std::int32_t, args.cu_seqlens)[at]);
-}
 MEL_FN std::int32_t key_at(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t step) {
   const std::int64_t s = step < 0 ? 0 : step;
   return MEL_GLOBAL_CAST(const std::int32_t,
@@ -219,44 +214,33 @@ MEL_FN T mask_at(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t step) 
 }
 
 // Steps begin .. end - 1 share their taps; before them there is row `row` of the states.
-struct ConvSpan {
-  std::int64_t begin, end, row;
+template <typename Int>
+struct SpanOf {
+  Int begin, end, row;
 };
-MEL_FN ConvSpan span_of_row(MEL_ARGS(ConvArgs) args, std::int64_t row) {
-  if (args.cu_seqlens == nullptr) return ConvSpan{0, args.steps, row};
-  // Whatever the offsets are, nothing outside x is read.
-  const std::int64_t end = mel_min(mel_max(cu_at(args, row + 1), std::int64_t(0)), args.steps);
-  return ConvSpan{mel_min(mel_max(cu_at(args, row), std::int64_t(0)), end), end, row};
-}
-MEL_FN ConvSpan span_of_step(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t step) {
-  if (args.cu_seqlens == nullptr) return ConvSpan{0, args.steps, item};
-  std::int64_t low = 0, high = args.sequences;  // the last sequence that begins at or before the step
-  while (high - low > 1) {
-    const std::int64_t middle = low + (high - low) / 2;
-    if (cu_at(args, middle) <= step) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return span_of_row(args, low);
-}
-
-// The same of fewer than 2^31 steps, in 32 bits.
-struct ShortSpan {
-  std::int32_t begin, end, row;
-};
-MEL_FN std::int32_t short_offset(MEL_ARGS(ConvArgs) args, std::int32_t i) {
+using ConvSpan = SpanOf<std::int64_t>;
+using ShortSpan = SpanOf<std::int32_t>;  // of fewer than 2^31 steps
+// Offset i of the sequences, as near as Int comes to one that is not within x.
+template <typename Int>
+MEL_FN Int offset_at(MEL_ARGS(ConvArgs) args, Int i) {
   const std::int64_t at = i * args.cu_stride;
   if (args.cu_wide == 0) return MEL_GLOBAL_CAST(const std::int32_t, args.cu_seqlens)[at];
   const std::int64_t offset = MEL_GLOBAL_CAST(const std::int64_t, args.cu_seqlens)[at];
-  return static_cast<std::int32_t>(mel_min(mel_max(offset, std::int64_t(0)), args.steps));
+  return static_cast<Int>(mel_min(mel_max(offset, std::int64_t(0)), args.steps));
 }
-MEL_FN ShortSpan short_span(MEL_ARGS(ConvArgs) args, std::int32_t step) {
-  std::int32_t low = 0, high = static_cast<std::int32_t>(args.sequences), begin = 0, end = 0;
+MEL_FN ConvSpan span_of_row(MEL_ARGS(ConvArgs) args, std::int64_t row) {
+  if (args.cu_seqlens == nullptr) return ConvSpan{0, args.steps, row};
+  // Whatever the offsets are, nothing outside x is read.
+  const std::int64_t end = mel_min(mel_max(offset_at<std::int64_t>(args, row + 1), std::int64_t(0)), args.steps);
+  return ConvSpan{mel_min(mel_max(offset_at<std::int64_t>(args, row), std::int64_t(0)), end), end, row};
+}
+// Of the last sequence that begins at or before the step, by bisection: an offset that was compared is not read again.
+template <typename Int>
+MEL_FN SpanOf<Int> sequence_span(MEL_ARGS(ConvArgs) args, Int step) {
+  Int low = 0, high = static_cast<Int>(args.sequences), begin = 0, end = 0;
   bool known = false, last = false;
   while (high - low > 1) {
-    const std::int32_t middle = low + (high - low) / 2, offset = short_offset(args, middle);
+    const Int middle = low + (high - low) / 2, offset = offset_at<Int>(args, middle);
     if (offset <= step) {
       low = middle;
       begin = offset;
@@ -267,11 +251,14 @@ MEL_FN ShortSpan short_span(MEL_ARGS(ConvArgs) args, std::int32_t step) {
       last = true;
     }
   }
-  if (!known) begin = short_offset(args, low);
-  if (!last) end = short_offset(args, low + 1);
-  const std::int32_t steps = static_cast<std::int32_t>(args.steps);
-  end = mel_min(mel_max(end, 0), steps);
-  return ShortSpan{mel_min(mel_max(begin, 0), end), end, low};
+  if (!known) begin = offset_at<Int>(args, low);
+  if (!last) end = offset_at<Int>(args, low + 1);
+  end = mel_min(mel_max(end, Int(0)), static_cast<Int>(args.steps));
+  return SpanOf<Int>{mel_min(mel_max(begin, Int(0)), end), end, low};
+}
+MEL_FN ConvSpan span_of_step(MEL_ARGS(ConvArgs) args, std::int64_t item, std::int64_t step) {
+  if (args.cu_seqlens == nullptr) return ConvSpan{0, args.steps, item};
+  return sequence_span<std::int64_t>(args, step);
 }
 
 // The span of a step that lies behind `span`, of which there are usually few to go by.

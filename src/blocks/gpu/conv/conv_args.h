@@ -170,14 +170,13 @@ inline bool packed_weights(const ConvMatrix& weight, int taps) {
          misalignment(weight.data, 16) == 0;
 }
 
+inline bool packed_bias(const ConvMatrix& bias) { return bias.channel_stride == 1 && misalignment(bias.data, 16) == 0; }
+
 // 1 where the weights are, 2 where the bias is too and of the same type, for load_channels.
 template <class Job>
 int packed_channels(const Job& job) {
   if (!packed_weights(job.weight, job.taps)) return 0;
-  return job.bias.data != nullptr && job.bias.dtype == job.weight.dtype && job.bias.channel_stride == 1 &&
-                 misalignment(job.bias.data, 16) == 0
-             ? 2
-             : 1;
+  return job.bias.data != nullptr && job.bias.dtype == job.weight.dtype && packed_bias(job.bias) ? 2 : 1;
 }
 
 // Whether weight and bias are of x's type, and the weights packed.

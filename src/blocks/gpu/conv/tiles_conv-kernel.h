@@ -132,7 +132,7 @@ struct TilesConv {
     if (has_offsets(args) && args.sequences < 64) {
       const int last = static_cast<int>(args.sequences);
       MEL_UNROLL
-      for (int i = 0; i < 2; ++i) result.offset[i] = short_offset(args, mel_min(t.lane() + 32 * i, last));
+      for (int i = 0; i < 2; ++i) result.offset[i] = offset_at<std::int32_t>(args, mel_min(t.lane() + 32 * i, last));
     }
     return result;
   }
@@ -150,10 +150,10 @@ struct TilesConv {
     }
     return cut;
   }
-  // short_span of the tile's first step, where there are few by the lanes' offsets.
+  // sequence_span of the tile's first step, where there are few by the lanes' offsets.
   MEL_FN static ShortSpan span_of_tile(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
                                        MEL_LOCAL const Tile& c) {
-    if (args.sequences >= 64) return short_span(args, c.first);
+    if (args.sequences >= 64) return sequence_span<std::int32_t>(args, c.first);
     const int sequences = static_cast<int>(args.sequences);
     int before = 0;  // sequences that begin at or before the step
     MEL_UNROLL
@@ -177,7 +177,7 @@ struct TilesConv {
       }
     }
     if (has_offsets(args)) {
-      const ShortSpan span = short_span(args, near_step_of_lane(t, c));
+      const ShortSpan span = sequence_span<std::int32_t>(args, near_step_of_lane(t, c));
       result.begin = span.begin;
       result.row = span.row;
       MEL_UNROLL

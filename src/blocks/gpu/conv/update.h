@@ -72,10 +72,9 @@ template <class Kernel, class Runner>
 void launch_step_conv(const ConvUpdateJob& job, Runner& runner) {
   UpdateArgs args = update_args(job);
   const std::int64_t vectors = job.channels / Kernel::kWidth;
-  const bool bias_vectors = job.bias.channel_stride == 1 && misalignment(job.bias.data, 16) == 0;
   args.by_vectors = fast_division(vectors);
   args.packed = packed_channels(job);
-  args.like_x = weights_like_x(job) && job.taps != 3 && bias_vectors ? 1 : 0;
+  args.like_x = weights_like_x(job) && job.taps != 3 && packed_bias(job.bias) ? 1 : 0;
   runner.template launch<Kernel>(ceil_div(job.items * vectors, Kernel::kThreads), 0, args);
 }
 
