@@ -139,7 +139,8 @@ FilterBank FilterBank::mel(std::int64_t bins, const MelParams& params) {
     weights.resize(static_cast<std::size_t>(last - first + 1));
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const double f = static_cast<double>(first + static_cast<std::int64_t>(i)) * step;
-      weights[i] = height * std::max(0.0, std::min((f - left) / (center - left), (right - f) / (right - center)));
+      const double slope = f < center ? (f - left) / (center - left) : (right - f) / (right - center);
+      weights[i] = height * std::max(0.0, slope);
     }
     bank.append(first, weights);
   }
