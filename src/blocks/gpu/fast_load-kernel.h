@@ -239,48 +239,38 @@ MEL_FN void convert_words(int type, MEL_LOCAL std::uint16_t (&words)[kGatherLoad
   convert_halves(type, words, values);
 }
 
-// Samples first .. last - 1 of a frame; sample e is from[e * step].
+// A frame's samples as the padding has them; inside: all of them are the signal's. All lanes' loads are under way
+// before the first is waited for: the few frames at a signal's ends are what a small call waits for.
 template <class Plan, typename Word>
-MEL_FN void gather_run(MEL_GLOBAL(const Word) from, std::int64_t step, int type, int unit, int first, int last,
-                       MEL_SHARED(float) exchange) {
+MEL_FN void gather_frame(MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t start, bool inside, int unit,
+                         MEL_SHARED(float) exchange) {
+  MEL_GLOBAL(const Word) x = MEL_GLOBAL_CAST(const Word, samples.x.data) + item_at;
+  const std::int64_t length = samples.framing.length, pad = samples.framing.pad;
+  // Before sample `low` and from `high` on there are copies.
+  const int low = inside ? 0 : clamped(-pad - start, Plan::N),
+            high = inside ? int(Plan::N) : clamped(length + pad - start, Plan::N);
+  const std::int64_t folded = samples.fold_step * start;
   MEL_NO_UNROLL
-  for (int e = first + unit; e < last; e += kGatherLoads * Plan::kLanes) {
+  for (int e = unit; e < Plan::N; e += kGatherLoads * Plan::kLanes) {
     Word words[kGatherLoads];
     MEL_UNROLL
     for (int i = 0; i < kGatherLoads; ++i) {
       const int at = e + i * Plan::kLanes;
-      words[i] = from[(at < last ? at : e) * step];
+      std::int64_t from = start + at;
+      if (at < low) from = folded + samples.fold_step * at + samples.fold_low;
+      if (at >= high) from = folded + samples.fold_step * at + samples.fold_high;
+      words[i] = Word(0);
+      if (at < Plan::N && static_cast<std::uint64_t>(from) < static_cast<std::uint64_t>(length)) {
+        words[i] = x[from * samples.x.stride];
+      }
     }
     float values[kGatherLoads];
-    convert_words(type, words, values);
+    convert_words(samples.x.type, words, values);
     MEL_UNROLL
     for (int i = 0; i < kGatherLoads; ++i) {
       const int at = e + i * Plan::kLanes;
-      if (at < last) exchange[gathered_at<Plan>(at)] = values[i];
+      if (at < Plan::N) exchange[gathered_at<Plan>(at)] = values[i];
     }
-  }
-}
-
-// The signal's part of a frame and the copies before and behind it; zeros stand in `exchange` already.
-template <class Plan, typename Word>
-MEL_FN void gather_frame(MEL_ARGS(FastSamples) samples, std::int64_t item_at, std::int64_t start, int unit,
-                         MEL_SHARED(float) exchange) {
-  const std::int64_t length = samples.framing.length, pad = samples.framing.pad;
-  const int low = clamped(-pad - start, Plan::N), high = clamped(length + pad - start, Plan::N);
-  MEL_NO_UNROLL
-  for (int zone = 0; zone < 3; ++zone) {
-    const int step = zone == 1 ? 1 : samples.fold_step;
-    std::int64_t base = step * start;  // sample e is the signal's base + step * e
-    if (zone != 1) base += zone == 0 ? samples.fold_low : samples.fold_high;
-    int first = zone == 0 ? 0 : zone == 1 ? low : high, last = zone == 0 ? low : zone == 1 ? high : Plan::N;
-    if (step == 0) {
-      if (base < 0 || base >= length) last = first;
-    } else {
-      first = mel_max(first, clamped(step > 0 ? -base : base - length + 1, Plan::N));
-      last = mel_min(last, clamped(step > 0 ? length - base : base + 1, Plan::N));
-    }
-    gather_run<Plan>(MEL_GLOBAL_CAST(const Word, samples.x.data) + (item_at + base * samples.x.stride),
-                     step * samples.x.stride, samples.x.type, unit, first, last, exchange);
   }
 }
 
@@ -317,21 +307,11 @@ MEL_FN void multiply_reciprocals(MEL_ARGS(Reciprocals<float>) r, MEL_ARGS(Framin
 template <class Plan>
 MEL_FN void gather(MEL_THREAD_ARG t, MEL_ARGS(FastSamples) samples, FastLane lane, std::int64_t item_at,
                    std::int64_t start, bool inside, MEL_SHARED(float) exchange) {
-  enum : int { kFloats = 2 * Plan::kRow * (Plan::kFormNumber < 2 ? Plan::A : Plan::kLanes) };
-  static_assert(kFloats % 4 == 0, "whole vectors");
-  if (!inside) {
-    if (lane.active) {
-      for (int i = 4 * lane.unit; i < kFloats; i += 4 * Plan::kLanes) {
-        mel_store4(exchange + i, Vec4<float>{0.0f, 0.0f, 0.0f, 0.0f});
-      }
-    }
-    t.sync_warp();
-  }
   if (lane.active) {
     if (samples.sample_bytes == 4) {
-      gather_frame<Plan, float>(samples, item_at, start, lane.unit, exchange);
+      gather_frame<Plan, float>(samples, item_at, start, inside, lane.unit, exchange);
     } else {
-      gather_frame<Plan, std::uint16_t>(samples, item_at, start, lane.unit, exchange);
+      gather_frame<Plan, std::uint16_t>(samples, item_at, start, inside, lane.unit, exchange);
     }
   }
   t.sync_warp();

@@ -362,6 +362,8 @@ struct OverlapAdd {
       float values[kAtOnce];
       MEL_UNROLL
       for (int i = 0; i < kAtOnce; ++i) {
+        values[i] = 0.0f;
+        if (from - t.thread() + i * kThreads >= end) continue;  // for all threads: an envelope takes its time
         const int place = mel_min(from + i * kThreads, end - 1);
         const float sum = place < N ? sums[place] : 0.0f;
         values[i] = finished(args, task, index, place, position + place - offset, sum, memory);

@@ -108,7 +108,7 @@ struct TilesConv {
   struct Beside {
     float mask;  // of its x
     std::int32_t key;
-    std::int32_t offset[2];  // of the sequences whose numbers are the lane's and 32 more
+    std::int32_t offset[2];  // of the sequences whose numbers are the lane's and 32 more, times far_apart
   };
   struct Cuts {
     float mask;
@@ -129,13 +129,17 @@ struct TilesConv {
     const int step = near_step_of_lane(t, c);
     if (has_mask(args) && step_of_lane(t, c) >= 0) result.mask = mask_at<float>(args, c.item, step);
     if (has_keys(args)) result.key = key_at(args, c.item, step);
-    if (has_offsets(args) && args.sequences < 64) {
-      const int last = static_cast<int>(args.sequences);
+    if (has_offsets(args)) {
+      const int last = static_cast<int>(args.sequences), apart = far_apart(args);
       MEL_UNROLL
-      for (int i = 0; i < 2; ++i) result.offset[i] = offset_at<std::int32_t>(args, mel_min(t.lane() + 32 * i, last));
+      for (int i = 0; i < 2; ++i) {
+        result.offset[i] = offset_at<std::int32_t>(args, mel_min((t.lane() + 32 * i) * apart, last));
+      }
     }
     return result;
   }
+  // So that 64 offsets, or fewer than that, span all sequences.
+  MEL_FN static int far_apart(MEL_ARGS(ConvArgs) args) { return (static_cast<int>(args.sequences) + 63) / 64; }
   // Whether not all steps of the tile and the taps before them are of one sequence, or some are padding.
   MEL_FN static bool is_cut(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
                             MEL_LOCAL const Tile& c) {
@@ -150,16 +154,23 @@ struct TilesConv {
     }
     return cut;
   }
-  // sequence_span of the tile's first step, where there are few by the lanes' offsets.
+  // sequence_span of the tile's first step by the lanes' offsets, and by those between two of them where there are
+  // more.
   MEL_FN static ShortSpan span_of_tile(MEL_THREAD_ARG t, MEL_ARGS(ConvArgs) args, MEL_LOCAL const Beside& beside,
                                        MEL_LOCAL const Tile& c) {
-    if (args.sequences >= 64) return sequence_span<std::int32_t>(args, c.first);
-    const int sequences = static_cast<int>(args.sequences);
-    int before = 0;  // sequences that begin at or before the step
+    const int sequences = static_cast<int>(args.sequences), apart = far_apart(args);
+    if (apart >= 32) return sequence_span<std::int32_t>(args, c.first);
+    int before = 0;  // offsets at or before the step
     MEL_UNROLL
-    for (int i = 0; i < 2; ++i) before += t.count(t.lane() + 32 * i < sequences && beside.offset[i] <= c.first);
-    const int row = before > 0 ? before - 1 : 0;
-    return ShortSpan{offset_of(t, beside, row), offset_of(t, beside, row + 1), row};
+    for (int i = 0; i < 2; ++i) {
+      before += t.count((t.lane() + 32 * i) * apart < sequences && beside.offset[i] <= c.first);
+    }
+    const int place = before > 0 ? before - 1 : 0, row = place * apart;
+    if (sequences < 64) return ShortSpan{offset_of(t, beside, place), offset_of(t, beside, place + 1), place};
+    const std::int32_t between = offset_at<std::int32_t>(args, mel_min(row + t.lane(), sequences));
+    before = t.count(t.lane() < apart && row + t.lane() < sequences && between <= c.first);
+    const int further = before > 0 ? before - 1 : 0;
+    return ShortSpan{t.shuffle(between, further), t.shuffle(between, further + 1), row + further};
   }
   MEL_FN static std::int32_t offset_of(MEL_THREAD_ARG t, MEL_LOCAL const Beside& beside, int row) {
     const std::int32_t low = t.shuffle(beside.offset[0], row & 31), high = t.shuffle(beside.offset[1], row & 31);

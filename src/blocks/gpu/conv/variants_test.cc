@@ -2,6 +2,7 @@
 // small ones: the same bits as the generic kernels, which the other tests compare with the reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -116,6 +117,22 @@ TEST(ConvVariants, SequencesThatEndWhereTilesDo) {
       check_tiles(c);
       if (HasFailure()) return;
     }
+  }
+}
+
+// More sequences than a warp looks at in one go, than in two, and most of them empty.
+TEST(ConvVariants, ManySequences) {
+  for (const std::int64_t sequences : {1, 2, 63, 64, 65, 127, 129, 640, 1984, 1985, 2500}) {
+    ConvCase c{.items = 1, .channels = 12, .steps = 150, .dtype = DType::kBFloat16};
+    c.place_x = c.place_out = channel_last();
+    c.initial = sequences % 2 == 1;
+    for (std::int64_t i = 0; i <= sequences; ++i) {
+      const std::int64_t even = c.steps * i / sequences;
+      c.cu_seqlens.push_back(i % 3 == 1 && i < sequences ? even - even % 7 : even);
+    }
+    std::sort(c.cu_seqlens.begin(), c.cu_seqlens.end());
+    check_tiles(c);
+    if (HasFailure()) return;
   }
 }
 
